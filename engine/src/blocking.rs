@@ -1,0 +1,130 @@
+//! The border between async code and RocksDB, which blocks.
+//!
+//! [`run`] is the only place that moves work to tokio's blocking threads; everybody else goes through
+//! it (clippy's `disallowed-methods` says so). It carries the tracing span over, measures how long the
+//! work waited for a thread and how long it ran, and turns a panic into an error. Nothing borrowed
+//! from RocksDB leaves the closure.
+
+use std::any::Any;
+use std::time::Instant;
+
+pub use crate::error::Panicked;
+
+/// A kind of blocking work: the label of its metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// Opening a store.
+    Open,
+    /// A batch.
+    Commit,
+    /// Look-ups by key.
+    Read,
+    /// A piece of a scan.
+    Scan,
+    /// A statement that changes rows.
+    Write,
+    /// Claims and their staging folders.
+    Claim,
+    /// Staging and ingesting files.
+    Ingest,
+    /// A job's own thread.
+    Job,
+    /// Changes of a job's state.
+    Control,
+    /// Descriptors, users, settings.
+    Catalog,
+    /// Files outside of the store.
+    Files,
+    /// Checks of the doctor.
+    Doctor,
+    /// Closing a store.
+    Shutdown,
+}
+
+impl Op {
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Commit => "commit",
+            Self::Read => "read",
+            Self::Scan => "scan",
+            Self::Write => "write",
+            Self::Claim => "claim",
+            Self::Ingest => "ingest",
+            Self::Job => "job",
+            Self::Control => "control",
+            Self::Catalog => "catalog",
+            Self::Files => "files",
+            Self::Doctor => "doctor",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Runs `work` on a thread that may block. Dropping the future does not stop the work.
+///
+/// # Errors
+/// [`Panicked`] if the work panicked, or if the runtime was shut down before the work began. Locks that
+/// it held are poisoned; what it wrote stays.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+#[expect(clippy::disallowed_methods, reason = "this is the one border between async and blocking")]
+pub async fn run<T: Send + 'static>(
+    op: Op,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    let span = tracing::Span::current();
+    let asked = Instant::now();
+    let task = tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        metrics::histogram!(crate::metrics::BLOCKING_WAIT_SECONDS, "op" => op.name())
+            .record(began.duration_since(asked).as_secs_f64());
+        let answer = span.in_scope(work);
+        metrics::histogram!(crate::metrics::BLOCKING_RUN_SECONDS, "op" => op.name())
+            .record(began.elapsed().as_secs_f64());
+        answer
+    });
+    task.await.map_err(|error| {
+        let message = match error.try_into_panic() {
+            Ok(payload) => panic_text(&*payload),
+            Err(_) => "the runtime was shut down before the work began".to_owned(),
+        };
+        tracing::error!(op = op.name(), message, "blocking work did not end");
+        metrics::counter!(crate::metrics::BLOCKING_PANICS_TOTAL, "op" => op.name()).increment(1);
+        Panicked { op: op.name(), message }
+    })
+}
+
+/// The text of a panic, as far as it has one.
+#[must_use]
+pub fn panic_text(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_answer_comes_back() {
+        assert_eq!(run(Op::Read, || 6 * 7).await, Ok(42));
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_error_that_names_the_work() {
+        let number = 7;
+        let error = run(Op::Commit, move || {
+            assert!(number == 8, "seven is {number}");
+        })
+        .await
+        .unwrap_err();
+        assert_eq!(error.to_string(), "panicked during commit: seven is 7");
+    }
+}

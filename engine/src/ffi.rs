@@ -1,0 +1,377 @@
+//! The only unsafe module: calls that the `rocksdb` crate does not offer, behind safe faces.
+//!
+//! What is here, and why it cannot be had otherwise:
+//! - [`FileManager`]: paced file deletion with a small chunk (C++ shim, `shim.cc`);
+//! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
+//! - [`SstWriter`] and [`ingest`]: the crate's writer borrows itself for its whole life, and its
+//!   ingest silently copies files when a hard link fails;
+//! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
+//! - [`OwnedSnapshot`] and [`OwnedIterator`]: snapshots and iterators that keep their database
+//!   alive instead of borrowing it, so that they can cross threads.
+//!
+//! Rules kept by every function: handles are passed on while their owner is borrowed; every
+//! error string is freed; nothing is destroyed twice. The C signatures come from the bindings
+//! that were generated from the same RocksDB headers, so a changed signature does not compile.
+#![expect(unsafe_code, reason = "the one module that is allowed to call RocksDB's C interface")]
+
+use std::ffi::{CStr, CString, c_char, c_uchar, c_void};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use librocksdb_sys as sys;
+use rocksdb::{AsColumnFamilyRef, AsRawPtr as _, DB, DBRawIteratorWithThreadMode, Options};
+use rocksdb::{ReadOptions, SnapshotWithThreadMode};
+
+use crate::error::{EngineError, Result, storage_text};
+
+#[repr(C)]
+struct RawFileManager {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn cairn_file_manager_new(rate: i64, ratio: f64, chunk: u64) -> *mut RawFileManager;
+    fn cairn_options_set_file_manager(options: *mut c_void, manager: *mut RawFileManager);
+    fn cairn_file_manager_set_rate(manager: *mut RawFileManager, rate: i64);
+    fn cairn_file_manager_free(manager: *mut RawFileManager);
+}
+
+/// RocksDB's file manager: deleted files are renamed to trash and cut from the tail in steps.
+#[derive(Debug)]
+pub(crate) struct FileManager(NonNull<RawFileManager>);
+
+// SAFETY: the C++ object guards its state with its own mutex.
+unsafe impl Send for FileManager {}
+// SAFETY: as above.
+unsafe impl Sync for FileManager {}
+
+impl FileManager {
+    /// A manager that frees `bytes_per_second` (0: no pacing at all) in steps of `chunk_bytes`.
+    pub(crate) fn new(bytes_per_second: u64, chunk_bytes: u64) -> Result<Self> {
+        // A ratio of one million: pacing is never bypassed because the trash is large.
+        // SAFETY: no pointers go in; null is checked.
+        let raw = unsafe { cairn_file_manager_new(to_rate(bytes_per_second), 1e6, chunk_bytes) };
+        NonNull::new(raw)
+            .map(Self)
+            .ok_or_else(|| EngineError::Storage("could not make a file manager".to_owned()))
+    }
+
+    /// Makes databases opened with `options` delete their files through this manager.
+    pub(crate) fn attach(&self, options: &mut Options) {
+        // SAFETY: both objects are alive; the options keep a shared copy of their own.
+        unsafe { cairn_options_set_file_manager(options.as_raw_ptr().cast(), self.0.as_ptr()) }
+    }
+
+    /// Changes the deletion rate; the file being cut follows at its next step.
+    pub(crate) fn set_rate(&self, bytes_per_second: u64) {
+        // SAFETY: the manager is alive while `self` is.
+        unsafe { cairn_file_manager_set_rate(self.0.as_ptr(), to_rate(bytes_per_second)) }
+    }
+}
+
+impl Drop for FileManager {
+    fn drop(&mut self) {
+        // SAFETY: made by `cairn_file_manager_new`, freed once, here.
+        unsafe { cairn_file_manager_free(self.0.as_ptr()) }
+    }
+}
+
+fn to_rate(bytes_per_second: u64) -> i64 {
+    i64::try_from(bytes_per_second).unwrap_or(i64::MAX)
+}
+
+/// Makes compactions cut their output files where the first `length` bytes of the key change.
+pub(crate) fn partition_by_prefix(options: &mut Options, length: usize) {
+    // SAFETY: the options copy the shared pointer; our handle is destroyed once, right after.
+    unsafe {
+        let factory = sys::rocksdb_sst_partitioner_fixed_prefix_factory_create(length);
+        sys::rocksdb_options_set_sst_partitioner_factory(options.as_raw_ptr(), factory);
+        sys::rocksdb_sst_partitioner_factory_destroy(factory);
+    }
+}
+
+/// Turns RocksDB's error out-string into a typed error and frees it.
+///
+/// # Safety
+/// `error` is null or a string that RocksDB allocated for the caller.
+unsafe fn check(error: *mut c_char) -> Result<()> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: by the contract above it is a NUL-terminated string that we own.
+    let text = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
+    // SAFETY: as above; not used again.
+    unsafe { sys::rocksdb_free(error.cast()) };
+    Err(storage_text(&text))
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| EngineError::Invalid(format!("path {} contains a zero byte", path.display())))
+}
+
+/// Builds one sorted SST file outside of the database.
+#[derive(Debug)]
+pub(crate) struct SstWriter(NonNull<sys::rocksdb_sstfilewriter_t>);
+
+// SAFETY: the C++ writer has no thread affinity, and `&mut self` keeps calls apart.
+unsafe impl Send for SstWriter {}
+
+impl SstWriter {
+    /// A writer with the table options of the family that will take the file in.
+    pub(crate) fn new(options: &Options) -> Self {
+        // SAFETY: the writer copies both option objects; the env options are destroyed once.
+        let raw = unsafe {
+            let env = sys::rocksdb_envoptions_create();
+            let raw = sys::rocksdb_sstfilewriter_create(env, options.as_raw_ptr());
+            sys::rocksdb_envoptions_destroy(env);
+            raw
+        };
+        Self(NonNull::new(raw).expect("operator new throws instead of returning null"))
+    }
+
+    /// Starts the file at `path`.
+    pub(crate) fn open(&mut self, path: &Path) -> Result<()> {
+        let path = c_path(path)?;
+        let mut error = std::ptr::null_mut();
+        // SAFETY: the writer is alive; `path` outlives the call.
+        unsafe {
+            sys::rocksdb_sstfilewriter_open(self.0.as_ptr(), path.as_ptr(), &raw mut error);
+            check(error)
+        }
+    }
+
+    /// Appends a key above all earlier ones.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut error = std::ptr::null_mut();
+        // SAFETY: the writer is alive; key and value are copied by the call.
+        unsafe {
+            sys::rocksdb_sstfilewriter_put(
+                self.0.as_ptr(),
+                key.as_ptr().cast(),
+                key.len(),
+                value.as_ptr().cast(),
+                value.len(),
+                &raw mut error,
+            );
+            check(error)
+        }
+    }
+
+    /// Bytes written to the file so far.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        let mut size = 0;
+        // SAFETY: the writer is alive; `size` is a valid place.
+        unsafe { sys::rocksdb_sstfilewriter_file_size(self.0.as_ptr(), &raw mut size) };
+        size
+    }
+
+    /// Completes and syncs the file. It must hold at least one key.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let mut error = std::ptr::null_mut();
+        // SAFETY: the writer is alive.
+        unsafe {
+            sys::rocksdb_sstfilewriter_finish(self.0.as_ptr(), &raw mut error);
+            check(error)
+        }
+    }
+}
+
+impl Drop for SstWriter {
+    fn drop(&mut self) {
+        // SAFETY: made by `create`, destroyed once, here.
+        unsafe { sys::rocksdb_sstfilewriter_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// Moves finished files into the family in one atomic step.
+///
+/// Files are hard-linked, never copied; no snapshot numbers are reserved because what a job
+/// ingests is invisible until it is published; a memtable overlap is an error, not a hidden
+/// flush while all writers wait.
+pub(crate) fn ingest(db: &DB, family: &impl AsColumnFamilyRef, files: &[PathBuf]) -> Result<()> {
+    let paths = files.iter().map(|path| c_path(path)).collect::<Result<Vec<_>>>()?;
+    let pointers: Vec<*const c_char> = paths.iter().map(|path| path.as_ptr()).collect();
+    let mut error = std::ptr::null_mut();
+    // SAFETY: database, family and paths outlive the call; the options are destroyed once.
+    unsafe {
+        let options = sys::rocksdb_ingestexternalfileoptions_create();
+        sys::rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+        sys::rocksdb_ingestexternalfileoptions_set_failed_move_fall_back_to_copy(options, 0);
+        sys::rocksdb_ingestexternalfileoptions_set_snapshot_consistency(options, 0);
+        sys::rocksdb_ingestexternalfileoptions_set_allow_blocking_flush(options, 0);
+        sys::rocksdb_ingest_external_file_cf(
+            db.as_raw_ptr(),
+            family.inner(),
+            pointers.as_ptr(),
+            pointers.len(),
+            options,
+            &raw mut error,
+        );
+        sys::rocksdb_ingestexternalfileoptions_destroy(options);
+        check(error)
+    }
+}
+
+/// A flag that stops a running [`compact_files`] from another thread.
+#[derive(Debug)]
+pub(crate) struct CompactionStop(NonNull<c_uchar>);
+
+// SAFETY: the flag is an atomic on the C++ side.
+unsafe impl Send for CompactionStop {}
+// SAFETY: as above.
+unsafe impl Sync for CompactionStop {}
+
+impl CompactionStop {
+    /// A flag that is not set.
+    pub(crate) fn new() -> Self {
+        // SAFETY: no arguments; null is checked.
+        let raw = unsafe { sys::rocksdb_compaction_options_canceled_create() };
+        Self(NonNull::new(raw).expect("operator new throws instead of returning null"))
+    }
+
+    /// Sets the flag; a running compaction ends with an error soon after.
+    pub(crate) fn set(&self) {
+        // SAFETY: the flag is alive while `self` is.
+        unsafe { sys::rocksdb_compaction_options_canceled_set(self.0.as_ptr(), 1) }
+    }
+}
+
+impl Drop for CompactionStop {
+    fn drop(&mut self) {
+        // SAFETY: made by `create`, destroyed once, here; `compact_files` borrows it while it runs.
+        unsafe { sys::rocksdb_compaction_options_canceled_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// Compacts the named files (names as in the list of live files) into `output_level`.
+///
+/// # Errors
+/// A file that is gone or already being compacted, a set `stop`, or a storage error. Nothing has
+/// changed then.
+pub(crate) fn compact_files(
+    db: &DB,
+    family: &impl AsColumnFamilyRef,
+    names: &[String],
+    output_level: i32,
+    stop: &CompactionStop,
+) -> Result<()> {
+    let names = names
+        .iter()
+        .map(|name| CString::new(name.as_str()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| EngineError::Invalid("a file name contains a zero byte".to_owned()))?;
+    let pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let mut error = std::ptr::null_mut();
+    // SAFETY: database, family, names and the flag outlive the call; the options are destroyed
+    // once; null output names and job info mean that none are wanted (db/c.cc).
+    unsafe {
+        let options = sys::rocksdb_compaction_options_create();
+        sys::rocksdb_compaction_options_set_max_subcompactions(options, 1);
+        sys::rocksdb_compaction_options_set_canceled(options, stop.0.as_ptr());
+        sys::rocksdb_compact_files_cf(
+            db.as_raw_ptr(),
+            family.inner(),
+            options,
+            pointers.as_ptr(),
+            pointers.len(),
+            output_level,
+            -1,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            &raw mut error,
+        );
+        sys::rocksdb_compaction_options_destroy(options);
+        check(error)
+    }
+    .map_err(|error| match error {
+        // A named file is gone: an automatic compaction was faster.
+        EngineError::Storage(text) if text.starts_with("Invalid argument") => {
+            EngineError::Busy(text)
+        }
+        other => other,
+    })
+}
+
+/// A snapshot that keeps its database alive.
+pub(crate) struct OwnedSnapshot {
+    // Dropped before the database it belongs to: fields are dropped in this order.
+    snapshot: SnapshotWithThreadMode<'static, DB>,
+    db: Arc<DB>,
+}
+
+impl OwnedSnapshot {
+    /// The state of the database now.
+    pub(crate) fn new(db: &Arc<DB>) -> Self {
+        let snapshot = db.snapshot();
+        // SAFETY: only the lifetime changes. The snapshot borrows the `DB` inside the `Arc`, which
+        // never moves and, held by this struct, outlives it (see the order of fields).
+        let snapshot = unsafe {
+            std::mem::transmute::<SnapshotWithThreadMode<'_, DB>, SnapshotWithThreadMode<'static, DB>>(
+                snapshot,
+            )
+        };
+        Self { snapshot, db: Arc::clone(db) }
+    }
+
+    /// The sequence number up to which the snapshot sees writes.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.snapshot.sequence_number()
+    }
+
+    /// The value under `key` as of the snapshot.
+    pub(crate) fn get(
+        &self,
+        family: &impl AsColumnFamilyRef,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>> {
+        self.snapshot.get_cf(family, key).map_err(Into::into)
+    }
+
+    /// Read options bound to the snapshot.
+    fn read_options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options
+    }
+}
+
+/// An iterator that keeps its snapshot, and so its database, alive.
+pub(crate) struct OwnedIterator {
+    // Dropped before the snapshot it reads from: fields are dropped in this order.
+    iterator: DBRawIteratorWithThreadMode<'static, DB>,
+    _snapshot: Arc<OwnedSnapshot>,
+}
+
+impl OwnedIterator {
+    /// An iterator over `[lower, upper)` of the family as of the snapshot, not yet positioned.
+    pub(crate) fn new(
+        snapshot: &Arc<OwnedSnapshot>,
+        family: &impl AsColumnFamilyRef,
+        lower: Vec<u8>,
+        upper: Vec<u8>,
+    ) -> Self {
+        let mut options = snapshot.read_options();
+        options.set_iterate_lower_bound(lower);
+        options.set_iterate_upper_bound(upper);
+        options.set_auto_readahead_size(true);
+        let iterator = snapshot.db.raw_iterator_cf_opt(family, options);
+        // SAFETY: only the lifetime changes. The iterator borrows the `DB` inside the `Arc` that
+        // the snapshot holds, and this struct holds the snapshot longer than the iterator.
+        let iterator = unsafe {
+            std::mem::transmute::<
+                DBRawIteratorWithThreadMode<'_, DB>,
+                DBRawIteratorWithThreadMode<'static, DB>,
+            >(iterator)
+        };
+        Self { iterator, _snapshot: Arc::clone(snapshot) }
+    }
+
+    /// The iterator itself.
+    pub(crate) fn get(&mut self) -> &mut DBRawIteratorWithThreadMode<'static, DB> {
+        &mut self.iterator
+    }
+}

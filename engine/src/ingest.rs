@@ -1,0 +1,229 @@
+//! Ingest: a staged batch becomes part of its span, whole or not at all, exactly once.
+//!
+//! ```text
+//! intent (synced)  ->  ingest call, under the latch  ->  mark (not synced)
+//! ```
+//!
+//! The intent names the batch, its bounds and the checkpoint that is true once it is in. The mark
+//! adds the batch to what is in the span, stores that checkpoint and removes the intent, all in one
+//! batch; the caller's progress goes along.
+//!
+//! # Recovery
+//!
+//! At most one intent exists per span, and it is newer than the mark. RocksDB's ingest is atomic and
+//! durable when it returns, so after a crash either the first key of the intent's batch is in the span
+//! or none of the batch is. In the first case the mark is written now; in the second the staged files
+//! are removed and the caller goes on from the mark's checkpoint. Losing an unsynced mark in a power
+//! cut brings its intent back (they are one batch), so the same rule applies. A mark older than a
+//! synced intent is durable, because both are in one log.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::batch::{Batch, Sync};
+use crate::claim::{Claim, INTENT, MARK, claims_key};
+use crate::envelope::kind;
+use crate::error::{EngineError, Result, corrupt_body, io_error};
+use crate::family::Family;
+use crate::ffi;
+use crate::open::{Engine, handle};
+use crate::writer::StagedBatch;
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct IntentRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) number: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) first_key: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) last_key: Bytes,
+    #[prost(uint64, tag = "5")]
+    pub(crate) rows: u64,
+    #[prost(uint64, tag = "6")]
+    pub(crate) bytes: u64,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub(crate) checkpoint: Bytes,
+    #[prost(string, repeated, tag = "8")]
+    pub(crate) files: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MarkRecord {
+    /// Number of the last batch in the span.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) checkpoint: Bytes,
+    /// Smallest and largest user key in the span.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) first_key: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) last_key: Bytes,
+    #[prost(uint64, tag = "5")]
+    pub(crate) rows: u64,
+    #[prost(uint64, tag = "6")]
+    pub(crate) bytes: u64,
+}
+
+/// What a claimed span holds, and where its writer goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Number of the next batch.
+    pub next_batch: u64,
+    /// The checkpoint that was stored with the last batch; `None` before the first.
+    pub checkpoint: Option<Bytes>,
+    /// Smallest and largest key-encoded primary key in the span.
+    pub bounds: Option<(Bytes, Bytes)>,
+    /// Rows in the span.
+    pub rows: u64,
+    /// Bytes of the ingested files.
+    pub bytes: u64,
+}
+
+impl From<MarkRecord> for Recovered {
+    fn from(mark: MarkRecord) -> Self {
+        Self {
+            next_batch: mark.number + 1,
+            checkpoint: Some(mark.checkpoint),
+            bounds: Some((mark.first_key, mark.last_key)),
+            rows: mark.rows,
+            bytes: mark.bytes,
+        }
+    }
+}
+
+/// The mark after the intent's batch came in on top of `before`.
+fn advance(before: Option<MarkRecord>, intent: &IntentRecord) -> MarkRecord {
+    let mut mark = before.unwrap_or_else(|| MarkRecord {
+        first_key: intent.first_key.clone(),
+        last_key: intent.last_key.clone(),
+        ..MarkRecord::default()
+    });
+    mark.number = intent.number;
+    mark.checkpoint = intent.checkpoint.clone();
+    mark.first_key = mark.first_key.min(intent.first_key.clone());
+    mark.last_key = mark.last_key.max(intent.last_key.clone());
+    mark.rows += intent.rows;
+    mark.bytes += intent.bytes;
+    mark
+}
+
+impl Engine {
+    /// Ingests a staged batch together with `checkpoint`, the caller's state that is true once the
+    /// batch is in. `also` adds to the batch of the mark (progress, say). A batch without rows only
+    /// stores the checkpoint if the span has a mark. Returns what the span then holds.
+    ///
+    /// Crash points: `ingest.before_intent`, `ingest.after_intent`, `ingest.before_mark`,
+    /// `ingest.after_mark`.
+    ///
+    /// # Errors
+    /// [`EngineError::Fenced`] if the owner was cancelled: nothing was ingested. A storage error: the
+    /// batch is in fully or not at all; [`Engine::recover_span`] tells which.
+    pub fn ingest(
+        &self,
+        claim: &Claim,
+        staged: &StagedBatch,
+        checkpoint: &[u8],
+        also: impl FnOnce(&mut Batch),
+    ) -> Result<Recovered> {
+        let Some((first_key, last_key)) = staged.bounds.clone() else {
+            let mut batch = Batch::new();
+            also(&mut batch);
+            self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
+            return self.recover_span(claim);
+        };
+        let before = self.mark(claim)?;
+        let intent = IntentRecord {
+            epoch: claim.epoch.raw(),
+            number: staged.number,
+            first_key,
+            last_key,
+            rows: staged.rows,
+            bytes: staged.bytes,
+            checkpoint: Bytes::copy_from_slice(checkpoint),
+            files: staged
+                .files
+                .iter()
+                .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
+                .collect(),
+        };
+        self.crash().point("ingest.before_intent")?;
+        let mut batch = Batch::new();
+        let key = claims_key(claim.owner, INTENT, claim.id);
+        batch.put_record(Family::Claims, &key, kind::INTENT, &intent.encode_to_vec());
+        self.commit_fenced(claim.owner, claim.epoch, batch, Sync::Yes)?;
+        self.crash().point("ingest.after_intent")?;
+
+        let latch = self.latch(claim.owner, claim.epoch);
+        let guard = latch.enter(claim.epoch)?;
+        let family = handle(self.db(), Family::Bulk)?;
+        let started = std::time::Instant::now();
+        ffi::ingest(self.db(), &family, &staged.files)?;
+        metrics::histogram!(crate::metrics::INGEST_SECONDS).record(started.elapsed().as_secs_f64());
+        metrics::counter!(crate::metrics::INGEST_BYTES_TOTAL).increment(staged.bytes);
+        self.crash().point("ingest.before_mark")?;
+        let mark = advance(before, &intent);
+        let mut batch = Batch::new();
+        put_mark(&mut batch, claim, &mark);
+        also(&mut batch);
+        self.commit(batch, Sync::No)?;
+        drop(guard);
+        self.crash().point("ingest.after_mark")?;
+        Ok(mark.into())
+    }
+
+    /// Settles what a crash left open in a claimed span, and says where to go on. Staged files of a
+    /// batch that did not get in are removed; the folder is made if a crash came before it.
+    ///
+    /// # Errors
+    /// [`EngineError::Fenced`], a storage error, or damaged records. Harmless to repeat.
+    pub fn recover_span(&self, claim: &Claim) -> Result<Recovered> {
+        let Some(span) = claim.span() else {
+            return Err(EngineError::Invalid(format!("claim {} is not a span", claim.id)));
+        };
+        let mut mark = self.mark(claim)?;
+        let key = claims_key(claim.owner, INTENT, claim.id);
+        if let Some(body) = self.get_record(Family::Claims, &key, kind::INTENT)? {
+            let intent = IntentRecord::decode(body)
+                .map_err(|_| corrupt_body(Family::Claims, &key, "an intent record"))?;
+            let mut batch = Batch::new();
+            batch.delete(Family::Claims, &key);
+            if self.get_row(span, &intent.first_key)?.is_some() {
+                let advanced = advance(mark, &intent);
+                put_mark(&mut batch, claim, &advanced);
+                mark = Some(advanced);
+            }
+            self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
+        }
+        self.make_staging_dir(claim.id)?;
+        empty_folder(&self.staging_dir(claim.id))?;
+        Ok(mark.map(Recovered::from).unwrap_or_default())
+    }
+
+    fn mark(&self, claim: &Claim) -> Result<Option<MarkRecord>> {
+        let key = claims_key(claim.owner, MARK, claim.id);
+        let Some(body) = self.get_record(Family::Claims, &key, kind::MARK)? else {
+            return Ok(None);
+        };
+        let damaged = |_| corrupt_body(Family::Claims, &key, "a mark record");
+        MarkRecord::decode(body).map(Some).map_err(damaged)
+    }
+}
+
+/// Stores the mark and removes the intent it settles.
+fn put_mark(batch: &mut Batch, claim: &Claim, mark: &MarkRecord) {
+    let key = claims_key(claim.owner, MARK, claim.id);
+    batch.put_record(Family::Claims, &key, kind::MARK, &mark.encode_to_vec());
+    batch.delete(Family::Claims, &claims_key(claim.owner, INTENT, claim.id));
+}
+
+fn empty_folder(dir: &std::path::Path) -> Result<()> {
+    let entries = std::fs::read_dir(dir).map_err(|source| io_error("read", dir, source))?;
+    for entry in entries {
+        let path = entry.map_err(|source| io_error("read", dir, source))?.path();
+        std::fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The storage engine under Cairn's jobs: RocksDB with private key spans, bulk ingest, and cleanup that
+//! the rest of the database does not notice.
+//!
+//! Promises: a [`Batch`] is atomic and durable; what is ingested into a claimed span appears whole or not
+//! at all; a condemned span disappears, and its neighbours do not notice. The engine knows no jobs, only
+//! owners; no tables, only spans.
+//!
+//! ```
+//! use cairn_engine::{Batch, Engine, Options, SpanFamily, SpanRef, Sync};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let engine = Engine::open(Options::small(folder.path()))?;
+//! let span = SpanRef { id: engine.new_span_id()?, family: SpanFamily::Rows };
+//! let mut batch = Batch::new();
+//! batch.put_row(span, b"key", b"value");
+//! engine.commit(batch, Sync::Yes)?;
+//! assert_eq!(engine.get_row(span, b"key")?.as_deref(), Some(&b"value"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without the default feature `store` only the codecs are built (keys, envelopes): no RocksDB.
+
+pub mod envelope;
+mod error;
+mod family;
+mod id;
+pub mod key;
+
+#[cfg(feature = "store")]
+mod batch;
+#[cfg(feature = "store")]
+pub mod blocking;
+#[cfg(feature = "store")]
+mod claim;
+#[cfg(feature = "store")]
+mod counter;
+#[cfg(feature = "store")]
+mod crash;
+#[cfg(feature = "store")]
+mod disk;
+#[cfg(feature = "store")]
+mod doctor;
+#[cfg(feature = "store")]
+mod ffi;
+#[cfg(feature = "store")]
+mod governor;
+#[cfg(feature = "store")]
+mod ingest;
+#[cfg(feature = "store")]
+mod key_lock;
+mod latch;
+#[cfg(test)]
+mod latch_model;
+pub mod metrics;
+#[cfg(feature = "store")]
+mod open;
+#[cfg(feature = "store")]
+mod pacer;
+#[cfg(feature = "store")]
+mod reclaim;
+#[cfg(feature = "store")]
+mod reclaimer;
+#[cfg(test)]
+mod reclaimer_test;
+#[cfg(feature = "store")]
+mod residue;
+#[cfg(feature = "store")]
+mod tombstone;
+#[cfg(feature = "store")]
+mod trash;
+#[cfg(feature = "store")]
+mod view;
+#[cfg(feature = "store")]
+mod write_set;
+#[cfg(feature = "store")]
+mod writer;
+
+pub use envelope::Kind;
+pub use error::{Corruption, EngineError, Panicked, Result};
+pub use family::Family;
+#[cfg(feature = "store")]
+pub use governor::Class;
+pub use id::{Epoch, OwnerId, SpanFamily, SpanId, SpanRef};
+pub use latch::{EpochLock, Latch};
+
+#[cfg(feature = "store")]
+pub use batch::{Batch, Sync};
+#[cfg(feature = "store")]
+pub use claim::{Claim, ClaimKind};
+#[cfg(feature = "store")]
+pub use crash::CrashPlan;
+#[cfg(feature = "store")]
+pub use disk::DiskUsage;
+#[cfg(feature = "store")]
+pub use doctor::{Finding, Severity};
+#[cfg(feature = "store")]
+pub use ingest::Recovered;
+#[cfg(feature = "store")]
+pub use open::{Engine, FORMAT_VERSION, Options};
+#[cfg(feature = "store")]
+pub use pacer::Governor;
+#[cfg(feature = "store")]
+pub use reclaimer::{ReclaimCounts, ReclaimHandle, TombstoneStatus};
+#[cfg(feature = "store")]
+pub use tombstone::Tombstone;
+#[cfg(feature = "store")]
+pub use view::{ReadView, Scan};
+#[cfg(feature = "store")]
+pub use write_set::WriteSet;
+#[cfg(feature = "store")]
+pub use writer::{FILE_BYTES, SpanWriter, StagedBatch};

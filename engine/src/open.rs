@@ -1,0 +1,535 @@
+//! Opening a store, and the one handle to it.
+//!
+//! [`Engine::open`] makes or opens a RocksDB with our families and our tuning, refuses a newer format,
+//! sweeps staging folders that nobody claims, and starts the reclaimer. The handle is cheap to clone.
+//! Call [`Engine::shutdown`] before opening the same store again in this process: it joins the
+//! background thread, and the store's lock is free once all views are dropped too.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType,
+    Options as RocksOptions, ReadOptions,
+};
+
+use crate::batch::{Batch, Sync};
+use crate::claim::staging_id;
+use crate::counter::Counter;
+use crate::crash::CrashPlan;
+use crate::envelope::{self, Kind, kind};
+use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
+use crate::family::Family;
+use crate::ffi::{self, FileManager};
+use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
+use crate::key;
+use crate::key_lock::KeyLocks;
+use crate::latch::{Latch, Latches};
+use crate::pacer::Governor;
+use crate::reclaimer::{ReclaimHandle, Shared};
+use crate::view::{ReadView, Views, open_as};
+use crate::write_set::WriteSet;
+
+/// Version of the store format that this build writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The key of the format record in `catalog`.
+pub(crate) const FORMAT_KEY: &[u8] = b"\0format";
+
+/// Bytes by which a deleted file is cut at a time: small, because freeing (and discarding) blocks
+/// stalls the disk for everyone.
+const DELETE_CHUNK_BYTES: u64 = 8 << 20;
+
+/// Bytes per second at which deleted files are cut when no limit is set. Measured as unnoticeable on a
+/// virtio disk with discard, where one unpaced deletion stalled readers for half a second.
+const DELETE_RATE_BYTES: u64 = 1_500_000_000;
+
+/// How to open a store. Plain data; every value is valid.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder of the store; made if it does not exist.
+    pub path: PathBuf,
+    /// Bytes of cached blocks.
+    pub block_cache_bytes: u64,
+    /// Small buffers and files, so that a few rows reach every level: for tests.
+    pub small: bool,
+    /// Partition files of `bulk` by span. Off only in tests that want straddling files.
+    pub partition: bool,
+    /// Limit on all background bytes per second; 0 for none.
+    pub background_bytes_per_second: u64,
+    /// Start with reclaim paused (see [`ReclaimHandle::pause`]).
+    pub reclaim_paused: bool,
+    /// Change nothing: no file is written, nothing is swept or reclaimed. For the doctor.
+    pub read_only: bool,
+}
+
+impl Options {
+    /// The defaults for a store at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            block_cache_bytes: 256 << 20,
+            small: false,
+            partition: true,
+            background_bytes_per_second: 0,
+            reclaim_paused: false,
+            read_only: false,
+        }
+    }
+
+    /// Small buffers for tests: opens fast, and a few rows reach every level.
+    #[must_use]
+    pub fn small(path: impl Into<PathBuf>) -> Self {
+        Self { small: true, block_cache_bytes: 8 << 20, ..Self::new(path) }
+    }
+}
+
+struct Inner {
+    db: Arc<DB>,
+    options: Options,
+    bulk_options: RocksOptions,
+    file_manager: FileManager,
+    crash: CrashPlan,
+    governor: Governor,
+    latches: Latches,
+    views: Arc<Views>,
+    key_locks: Arc<KeyLocks>,
+    counter: Counter,
+    reclaim: OnceLock<ReclaimHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(reclaim) = self.reclaim.get() {
+            reclaim.stop();
+        }
+    }
+}
+
+/// A weak handle: background threads hold it so that they do not keep the store open.
+#[derive(Clone)]
+pub(crate) struct WeakEngine(std::sync::Weak<Inner>);
+
+impl WeakEngine {
+    pub(crate) fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(|inner| Engine { inner })
+    }
+}
+
+/// An open store.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Engine").field("path", &self.inner.options.path).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the store, making it if needed.
+    ///
+    /// # Errors
+    /// [`EngineError::NewerFormat`] for a store of a newer version; [`EngineError::InUse`] if another
+    /// process has it open; a storage error. The store is unchanged then.
+    pub fn open(options: Options) -> Result<Self> {
+        let data = options.path.join("data");
+        if options.read_only {
+            refuse_if_in_use(&data)?;
+        } else {
+            std::fs::create_dir_all(&options.path)
+                .map_err(|source| io_error("create", &options.path, source))?;
+        }
+        let file_manager = FileManager::new(
+            deletion_rate(options.background_bytes_per_second),
+            if options.small { 64 << 10 } else { DELETE_CHUNK_BYTES },
+        )?;
+        let cache = Cache::new_lru_cache(usize_of(options.block_cache_bytes));
+        let mut db_options = database_options(&options);
+        file_manager.attach(&mut db_options);
+        let families = Family::ALL.iter().map(|&family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(&options, &cache, family))
+        });
+        let db = Arc::new(if options.read_only {
+            DB::open_cf_descriptors_read_only(&db_options, &data, families, false)?
+        } else {
+            DB::open_cf_descriptors(&db_options, &data, families)?
+        });
+        let inner = Arc::new(Inner {
+            db,
+            bulk_options: family_options(&options, &cache, Family::Bulk),
+            file_manager,
+            crash: CrashPlan::from_env(),
+            governor: Governor::new(options.background_bytes_per_second),
+            latches: Latches::default(),
+            views: Arc::default(),
+            key_locks: Arc::default(),
+            counter: Counter::default(),
+            reclaim: OnceLock::new(),
+            options,
+        });
+        let engine = Self { inner };
+        engine.check_format()?;
+        if !engine.inner.options.read_only {
+            engine.sweep_staging()?;
+        }
+        let shared = Shared::new(&engine, engine.inner.options.reclaim_paused)?;
+        let waker = shared.clone();
+        engine.inner.views.on_change(Box::new(move || waker.wake()));
+        let handle = if engine.inner.options.read_only {
+            ReclaimHandle::idle(shared)
+        } else {
+            ReclaimHandle::start(shared, engine.weak())?
+        };
+        engine.inner.reclaim.get_or_init(|| handle);
+        Ok(engine)
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.options.path
+    }
+
+    /// The folder that RocksDB keeps its files in.
+    #[must_use]
+    pub fn data_path(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Applies a batch atomically. Blocks.
+    ///
+    /// # Errors
+    /// A storage error: the batch was applied fully or not at all, but may already be durable; reopen
+    /// the store before relying on either. [`EngineError::Crashed`] in crash tests.
+    pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
+        self.inner.crash.alive()?;
+        if self.inner.options.read_only {
+            return Err(EngineError::ReadOnly);
+        }
+        batch.write(&self.inner.db, sync)
+    }
+
+    /// Applies a batch of `owner` unless the owner has moved on to a later epoch.
+    ///
+    /// # Errors
+    /// [`EngineError::Fenced`]: nothing was applied. Otherwise as [`Engine::commit`].
+    pub fn commit_fenced(
+        &self,
+        owner: OwnerId,
+        epoch: Epoch,
+        batch: Batch,
+        sync: Sync,
+    ) -> Result<()> {
+        let latch = self.latch(owner, epoch);
+        let _guard = latch.enter(epoch)?;
+        self.commit(batch, sync)
+    }
+
+    /// The body of a sealed record.
+    ///
+    /// # Errors
+    /// [`EngineError::Corruption`] if the record is damaged or of another kind; a storage error.
+    pub fn get_record(&self, family: Family, key: &[u8], kind: Kind) -> Result<Option<Bytes>> {
+        let sealed = self.inner.db.get_cf(&handle(&self.inner.db, family)?, key)?;
+        sealed.map(|sealed| open_as(family, key, kind, &Bytes::from(sealed))).transpose()
+    }
+
+    /// All records whose key begins with `prefix`, in key order, each opened or damaged. For small
+    /// families: everything is read at once.
+    ///
+    /// # Errors
+    /// A storage error.
+    #[expect(clippy::type_complexity, reason = "a list of keys, each with its record or damage")]
+    pub fn records(
+        &self,
+        family: Family,
+        prefix: &[u8],
+    ) -> Result<Vec<(Bytes, Result<(Kind, Bytes), Corruption>)>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(prefix);
+        if let Some(upper) = key::prefix_end(prefix) {
+            options.set_iterate_upper_bound(upper);
+        }
+        let handle = handle(&self.inner.db, family)?;
+        let mut iterator = self.inner.db.raw_iterator_cf_opt(&handle, options);
+        iterator.seek_to_first();
+        let mut records = Vec::new();
+        while let Some((key, value)) = iterator.key().zip(iterator.value()) {
+            let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            let opened = envelope::open(family, &key, &value)
+                .map(|(kind, body)| (kind, value.slice_ref(body)));
+            records.push((key, opened));
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(records)
+    }
+
+    /// The latest row under a key-encoded primary key.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub fn get_row(&self, span: SpanRef, user_key: &[u8]) -> Result<Option<Bytes>> {
+        let family = handle(&self.inner.db, span.family.into())?;
+        let row = self.inner.db.get_cf(&family, key::row_key(span.id, user_key))?;
+        Ok(row.map(Bytes::from))
+    }
+
+    /// A view of the store as it is now.
+    #[must_use]
+    pub fn view(&self) -> ReadView {
+        self.inner.views.open(&self.inner.db)
+    }
+
+    /// An empty set of row changes.
+    #[must_use]
+    pub fn write_set(&self) -> WriteSet {
+        WriteSet::new(self.clone())
+    }
+
+    /// An id that was never handed out before. Blocks for a synced write once in 256 calls.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub fn new_span_id(&self) -> Result<SpanId> {
+        self.inner.counter.next(self)
+    }
+
+    /// The latch of an owner; one that does not exist yet is made at `epoch`, the owner's current
+    /// one as stored.
+    #[must_use]
+    pub fn latch(&self, owner: OwnerId, epoch: Epoch) -> Arc<Latch> {
+        self.inner.latches.of(owner, epoch)
+    }
+
+    /// Forgets the latch of an owner that has ended for good.
+    pub fn forget_latch(&self, owner: OwnerId) {
+        self.inner.latches.forget(owner);
+    }
+
+    /// The budget that all background work shares.
+    #[must_use]
+    pub fn governor(&self) -> &Governor {
+        &self.inner.governor
+    }
+
+    /// Limits all background bytes per second, file deletion included; 0 for no limit.
+    pub fn set_background_rate(&self, bytes_per_second: u64) {
+        self.inner.governor.set_rate_max(bytes_per_second);
+        self.inner.file_manager.set_rate(deletion_rate(bytes_per_second));
+    }
+
+    /// The reclaimer: wakes, pauses, tells what is left.
+    ///
+    /// # Panics
+    /// Never: it is set before `open` returns.
+    #[must_use]
+    pub fn reclaimer(&self) -> &ReclaimHandle {
+        self.inner.reclaim.get().expect("the reclaimer is started before `open` returns")
+    }
+
+    /// Hands condemned spans and folders to the reclaimer. Call it after the batch that condemned
+    /// them is committed and, for a job's claims, after its latch is raised. Forgetting the call is
+    /// harmless: the next open finds the tombstones.
+    pub fn condemned(&self, ids: &[SpanId]) {
+        let sequence = self.inner.db.latest_sequence_number();
+        self.reclaimer().add(self, ids, sequence);
+    }
+
+    /// The plan of crash tests; inert until armed.
+    #[must_use]
+    pub fn crash(&self) -> &CrashPlan {
+        &self.inner.crash
+    }
+
+    /// Bytes of the span's files, estimated from their indexes; keys in memory are not counted.
+    #[must_use]
+    pub fn span_bytes(&self, span: SpanRef) -> u64 {
+        let Ok(family) = handle(&self.inner.db, span.family.into()) else { return 0 };
+        let (lower, upper) = key::span_bounds(span.id);
+        let range = rocksdb::Range::new(&lower, &upper);
+        self.inner.db.get_approximate_sizes_cf(&family, &[range]).first().copied().unwrap_or(0)
+    }
+
+    /// At most `parts - 1` ascending user keys that cut the span into pieces of similar size, taken
+    /// from the bounds of its files. Empty for a span with few files.
+    #[must_use]
+    pub fn split_points(&self, span: SpanRef, parts: usize) -> Vec<Bytes> {
+        let mut starts: Vec<Bytes> = self
+            .live_files(span.family.into())
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|file| match key::split_row_key(&file.first) {
+                Some((id, user_key)) if id == span.id => Some(Bytes::copy_from_slice(user_key)),
+                _ => None,
+            })
+            .collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let pieces = parts.min(starts.len());
+        (1..pieces).filter_map(|part| starts.get(part * starts.len() / pieces).cloned()).collect()
+    }
+
+    /// Stops the background thread and waits for it. Work left over goes on at the next open.
+    pub fn shutdown(&self) {
+        self.reclaimer().stop();
+        self.inner.db.cancel_all_background_work(true);
+    }
+
+    pub(crate) fn db(&self) -> &Arc<DB> {
+        &self.inner.db
+    }
+
+    pub(crate) fn bulk_options(&self) -> &RocksOptions {
+        &self.inner.bulk_options
+    }
+
+    pub(crate) fn views(&self) -> &Arc<Views> {
+        &self.inner.views
+    }
+
+    pub(crate) fn key_locks(&self) -> &Arc<KeyLocks> {
+        &self.inner.key_locks
+    }
+
+    fn weak(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.inner))
+    }
+
+    /// Refuses a newer store; marks a new one.
+    fn check_format(&self) -> Result<()> {
+        let Some(body) = self.get_record(Family::Catalog, FORMAT_KEY, kind::FORMAT)? else {
+            let mut batch = Batch::new();
+            let version = FORMAT_VERSION.to_be_bytes();
+            batch.put_record(Family::Catalog, FORMAT_KEY, kind::FORMAT, &version);
+            return self.commit(batch, Sync::Yes);
+        };
+        let found = body
+            .as_ref()
+            .try_into()
+            .map(u32::from_be_bytes)
+            .map_err(|_| corrupt_body(Family::Catalog, FORMAT_KEY, "four bytes"))?;
+        if found > FORMAT_VERSION {
+            return Err(EngineError::NewerFormat { found, supported: FORMAT_VERSION });
+        }
+        Ok(())
+    }
+
+    /// Removes staging folders that no claim and no tombstone names: what a crash left between a
+    /// publishing batch and the removal of its empty folder.
+    fn sweep_staging(&self) -> Result<()> {
+        for name in self.orphan_staging()? {
+            let dir = self.staging_root().join(&name);
+            tracing::info!(folder = name, "removing a staging folder that nobody claims");
+            std::fs::remove_dir_all(&dir).map_err(|source| io_error("remove", &dir, source))?;
+        }
+        Ok(())
+    }
+
+    /// Names of staging folders that no claim and no tombstone names.
+    pub(crate) fn orphan_staging(&self) -> Result<Vec<String>> {
+        let root = self.staging_root();
+        let entries = match std::fs::read_dir(&root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error("read", &root, error)),
+        };
+        let mut owned: Vec<SpanId> = self.claims()?.iter().map(|claim| claim.id).collect();
+        for tombstone in self.tombstones()? {
+            owned.push(tombstone?.id);
+        }
+        let mut orphans = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|source| io_error("read", &root, source))?.file_name();
+            let name = name.to_string_lossy().into_owned();
+            if staging_id(&name).is_none_or(|id| !owned.contains(&id)) {
+                orphans.push(name);
+            }
+        }
+        Ok(orphans)
+    }
+}
+
+/// A read-only open takes no lock, so it looks at the lock of a writer first.
+fn refuse_if_in_use(data: &Path) -> Result<()> {
+    let path = data.join("LOCK");
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|source| io_error("open", &path, source))?;
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| EngineError::InUse(format!("{} is locked", path.display())))
+}
+
+/// The rate at which files are deleted under a background limit.
+fn deletion_rate(background_bytes_per_second: u64) -> u64 {
+    match background_bytes_per_second {
+        0 => DELETE_RATE_BYTES,
+        limit => limit.min(DELETE_RATE_BYTES),
+    }
+}
+
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The handle of a family.
+pub(crate) fn handle(db: &DB, family: Family) -> Result<Arc<BoundColumnFamily<'_>>> {
+    db.cf_handle(family.name())
+        .ok_or_else(|| EngineError::Storage(format!("family {} is not open", family.name())))
+}
+
+fn database_options(options: &Options) -> RocksOptions {
+    let mut db = RocksOptions::default();
+    db.create_if_missing(true);
+    db.create_missing_column_families(true);
+    // A reader that drops the last iterator over a dropped file would otherwise unlink it itself.
+    db.set_avoid_unnecessary_blocking_io(true);
+    db.set_max_open_files(-1);
+    db.set_max_background_jobs(2);
+    db.set_bytes_per_sync(1 << 20);
+    db.set_wal_bytes_per_sync(1 << 20);
+    db.set_keep_log_file_num(4);
+    if options.small {
+        db.set_max_file_opening_threads(1);
+    } else {
+        db.set_max_total_wal_size(512 << 20);
+    }
+    db
+}
+
+fn family_options(options: &Options, cache: &Cache, family: Family) -> RocksOptions {
+    let mut cf = RocksOptions::default();
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_format_version(5);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if matches!(family, Family::Rows | Family::Bulk) {
+        table.set_block_size(16 << 10);
+    }
+    cf.set_block_based_table_factory(&table);
+    cf.set_compression_type(DBCompressionType::Lz4);
+    // Bounds the cost of a read that meets many range deletions before they are flushed.
+    cf.set_write_buffer_size(match (options.small, family) {
+        (true, _) => 64 << 10,
+        (false, Family::Rows | Family::Bulk) => 64 << 20,
+        (false, _) => 8 << 20,
+    });
+    if options.small {
+        cf.set_target_file_size_base(32 << 10);
+        cf.set_max_bytes_for_level_base(128 << 10);
+        cf.set_level_zero_file_num_compaction_trigger(2);
+    }
+    if family == Family::Bulk && options.partition {
+        ffi::partition_by_prefix(&mut cf, 8);
+    }
+    cf
+}

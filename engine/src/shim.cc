@@ -1,0 +1,52 @@
+// The one thing RocksDB's C bindings cannot express: a file manager whose deletion
+// chunk is chosen by us (theirs is fixed at 64 MiB, which stalls the disk in one step).
+//
+// Ownership: `cairn_file_manager_new` hands out a heap-allocated shared pointer; the
+// options keep a copy of it, so the handle may be freed before or after the database.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "rocksdb/env.h"
+#include "rocksdb/options.h"
+#include "rocksdb/sst_file_manager.h"
+
+using rocksdb::Env;
+using rocksdb::NewSstFileManager;
+using rocksdb::SstFileManager;
+using rocksdb::Status;
+
+struct cairn_file_manager {
+  std::shared_ptr<SstFileManager> rep;
+};
+
+extern "C" {
+
+cairn_file_manager* cairn_file_manager_new(int64_t bytes_per_second,
+                                           double trash_ratio_max,
+                                           uint64_t chunk_bytes) {
+  Status status;
+  SstFileManager* manager = NewSstFileManager(
+      Env::Default(), nullptr, std::string(), bytes_per_second,
+      /*delete_existing_trash=*/true, &status, trash_ratio_max, chunk_bytes);
+  if (manager == nullptr || !status.ok()) {
+    delete manager;
+    return nullptr;
+  }
+  return new cairn_file_manager{std::shared_ptr<SstFileManager>(manager)};
+}
+
+// `rocksdb_options_t` begins with the C++ `Options` it wraps (db/c.cc).
+void cairn_options_set_file_manager(void* options, cairn_file_manager* manager) {
+  static_cast<rocksdb::Options*>(options)->sst_file_manager = manager->rep;
+}
+
+void cairn_file_manager_set_rate(cairn_file_manager* manager,
+                                 int64_t bytes_per_second) {
+  manager->rep->SetDeleteRateBytesPerSecond(bytes_per_second);
+}
+
+void cairn_file_manager_free(cairn_file_manager* manager) { delete manager; }
+
+}  // extern "C"
