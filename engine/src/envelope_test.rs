@@ -76,6 +76,15 @@ fn kinds_are_listed_once_each_in_order() {
     assert!(kind::ALL.iter().all(|(kind, _)| *kind < kind::FIRST_OF_EMBEDDERS && kind.0 != 0));
 }
 
+#[test]
+fn the_format_page_lists_every_kind() {
+    let page = include_str!("../../docs/format.md");
+    for (kind, name) in kind::ALL {
+        let row = format!("| `{:02x}` | {name} |", kind.0);
+        assert!(page.contains(&row), "docs/format.md has no row {row}");
+    }
+}
+
 fn family() -> impl Strategy<Value = Family> {
     prop::sample::select(Family::ALL.to_vec())
 }

@@ -71,6 +71,8 @@ mod tombstone;
 #[cfg(feature = "store")]
 mod trash;
 #[cfg(feature = "store")]
+mod tuning;
+#[cfg(feature = "store")]
 mod view;
 #[cfg(feature = "store")]
 mod write_set;
@@ -104,7 +106,11 @@ pub use pacer::Governor;
 #[cfg(feature = "store")]
 pub use reclaimer::{ReclaimCounts, ReclaimHandle, TombstoneStatus};
 #[cfg(feature = "store")]
+pub use rocksdb;
+#[cfg(feature = "store")]
 pub use tombstone::Tombstone;
+#[cfg(feature = "store")]
+pub use tuning::Tuning;
 #[cfg(feature = "store")]
 pub use view::{ReadView, Scan};
 #[cfg(feature = "store")]

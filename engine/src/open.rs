@@ -9,10 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType,
-    Options as RocksOptions, ReadOptions,
-};
+use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
 
 use crate::batch::{Batch, Sync};
 use crate::claim::staging_id;
@@ -21,13 +18,13 @@ use crate::crash::CrashPlan;
 use crate::envelope::{self, Kind, kind};
 use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
 use crate::family::Family;
-use crate::ffi::{self, FileManager};
 use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
 use crate::key;
 use crate::key_lock::KeyLocks;
 use crate::latch::{Latch, Latches};
 use crate::pacer::Governor;
 use crate::reclaimer::{ReclaimHandle, Shared};
+use crate::tuning::Tuning;
 use crate::view::{ReadView, Views, open_as};
 use crate::write_set::WriteSet;
 
@@ -36,14 +33,6 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// The key of the format record in `catalog`.
 pub(crate) const FORMAT_KEY: &[u8] = b"\0format";
-
-/// Bytes by which a deleted file is cut at a time: small, because freeing (and discarding) blocks
-/// stalls the disk for everyone.
-const DELETE_CHUNK_BYTES: u64 = 8 << 20;
-
-/// Bytes per second at which deleted files are cut when no limit is set. Measured as unnoticeable on a
-/// virtio disk with discard, where one unpaced deletion stalled readers for half a second.
-const DELETE_RATE_BYTES: u64 = 1_500_000_000;
 
 /// How to open a store. Plain data; every value is valid.
 #[derive(Clone, Debug)]
@@ -90,7 +79,7 @@ struct Inner {
     db: Arc<DB>,
     options: Options,
     bulk_options: RocksOptions,
-    file_manager: FileManager,
+    tuning: Tuning,
     crash: CrashPlan,
     governor: Governor,
     latches: Latches,
@@ -144,25 +133,47 @@ impl Engine {
             std::fs::create_dir_all(&options.path)
                 .map_err(|source| io_error("create", &options.path, source))?;
         }
-        let file_manager = FileManager::new(
-            deletion_rate(options.background_bytes_per_second),
-            if options.small { 64 << 10 } else { DELETE_CHUNK_BYTES },
-        )?;
-        let cache = Cache::new_lru_cache(usize_of(options.block_cache_bytes));
-        let mut db_options = database_options(&options);
-        file_manager.attach(&mut db_options);
-        let families = Family::ALL.iter().map(|&family| {
-            ColumnFamilyDescriptor::new(family.name(), family_options(&options, &cache, family))
-        });
+        let tuning = Tuning::new(&options)?;
+        let mut db_options = tuning.database_options();
+        tuning.apply(&mut db_options);
+        let families = tuning.families();
         let db = Arc::new(if options.read_only {
             DB::open_cf_descriptors_read_only(&db_options, &data, families, false)?
         } else {
             DB::open_cf_descriptors(&db_options, &data, families)?
         });
+        Self::assemble(db, options, tuning)
+    }
+
+    /// Takes over a RocksDB that the host opened, in the best case with [`Tuning::apply`] and
+    /// [`Tuning::families`]. Families that are missing are made. `options.path` is where staged files
+    /// go: on the same file system as the database, because they are hard-linked.
+    ///
+    /// A database that was opened without [`Tuning::apply`] works, but its files are deleted unpaced; one
+    /// whose `bulk` family was made without our partitioner has files that spans share, which go by
+    /// range deletion.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn adopt(db: Arc<DB>, options: Options, tuning: Tuning) -> Result<Self> {
+        std::fs::create_dir_all(&options.path)
+            .map_err(|source| io_error("create", &options.path, source))?;
+        for family in Family::ALL {
+            if db.cf_handle(family.name()).is_none() {
+                db.create_cf(family.name(), &tuning.family_options(family))?;
+            }
+        }
+        if !tuning.is_applied() {
+            tracing::warn!("the database was opened without our tuning: deletions are not paced");
+        }
+        Self::assemble(db, options, tuning)
+    }
+
+    fn assemble(db: Arc<DB>, options: Options, tuning: Tuning) -> Result<Self> {
         let inner = Arc::new(Inner {
             db,
-            bulk_options: family_options(&options, &cache, Family::Bulk),
-            file_manager,
+            bulk_options: tuning.family_options(Family::Bulk),
+            tuning,
             crash: CrashPlan::from_env(),
             governor: Governor::new(options.background_bytes_per_second),
             latches: Latches::default(),
@@ -197,8 +208,8 @@ impl Engine {
 
     /// The folder that RocksDB keeps its files in.
     #[must_use]
-    pub fn data_path(&self) -> PathBuf {
-        self.path().join("data")
+    pub fn data_path(&self) -> &Path {
+        self.inner.db.path()
     }
 
     /// Applies a batch atomically. Blocks.
@@ -321,7 +332,7 @@ impl Engine {
     /// Limits all background bytes per second, file deletion included; 0 for no limit.
     pub fn set_background_rate(&self, bytes_per_second: u64) {
         self.inner.governor.set_rate_max(bytes_per_second);
-        self.inner.file_manager.set_rate(deletion_rate(bytes_per_second));
+        self.inner.tuning.set_background_rate(bytes_per_second);
     }
 
     /// The reclaimer: wakes, pauses, tells what is left.
@@ -467,69 +478,8 @@ fn refuse_if_in_use(data: &Path) -> Result<()> {
         .map_err(|_| EngineError::InUse(format!("{} is locked", path.display())))
 }
 
-/// The rate at which files are deleted under a background limit.
-fn deletion_rate(background_bytes_per_second: u64) -> u64 {
-    match background_bytes_per_second {
-        0 => DELETE_RATE_BYTES,
-        limit => limit.min(DELETE_RATE_BYTES),
-    }
-}
-
-fn usize_of(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
 /// The handle of a family.
 pub(crate) fn handle(db: &DB, family: Family) -> Result<Arc<BoundColumnFamily<'_>>> {
     db.cf_handle(family.name())
         .ok_or_else(|| EngineError::Storage(format!("family {} is not open", family.name())))
-}
-
-fn database_options(options: &Options) -> RocksOptions {
-    let mut db = RocksOptions::default();
-    db.create_if_missing(true);
-    db.create_missing_column_families(true);
-    // A reader that drops the last iterator over a dropped file would otherwise unlink it itself.
-    db.set_avoid_unnecessary_blocking_io(true);
-    db.set_max_open_files(-1);
-    db.set_max_background_jobs(2);
-    db.set_bytes_per_sync(1 << 20);
-    db.set_wal_bytes_per_sync(1 << 20);
-    db.set_keep_log_file_num(4);
-    if options.small {
-        db.set_max_file_opening_threads(1);
-    } else {
-        db.set_max_total_wal_size(512 << 20);
-    }
-    db
-}
-
-fn family_options(options: &Options, cache: &Cache, family: Family) -> RocksOptions {
-    let mut cf = RocksOptions::default();
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_bloom_filter(10.0, false);
-    table.set_format_version(5);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    if matches!(family, Family::Rows | Family::Bulk) {
-        table.set_block_size(16 << 10);
-    }
-    cf.set_block_based_table_factory(&table);
-    cf.set_compression_type(DBCompressionType::Lz4);
-    // Bounds the cost of a read that meets many range deletions before they are flushed.
-    cf.set_write_buffer_size(match (options.small, family) {
-        (true, _) => 64 << 10,
-        (false, Family::Rows | Family::Bulk) => 64 << 20,
-        (false, _) => 8 << 20,
-    });
-    if options.small {
-        cf.set_target_file_size_base(32 << 10);
-        cf.set_max_bytes_for_level_base(128 << 10);
-        cf.set_level_zero_file_num_compaction_trigger(2);
-    }
-    if family == Family::Bulk && options.partition {
-        ffi::partition_by_prefix(&mut cf, 8);
-    }
-    cf
 }

@@ -157,6 +157,8 @@ fn straddled(folder: &tempfile::TempDir) -> (Engine, SpanRef, SpanRef) {
     }
     engine.commit(batch, Sync::Yes).unwrap();
     let family = handle(engine.db(), Family::Bulk).unwrap();
+    // The files must stay where the test puts them.
+    engine.db().set_options_cf(&family, &[("disable_auto_compactions", "true")]).unwrap();
     engine.db().flush_cf(&family).unwrap();
     drop(family);
     compact(&engine, 0, 6);
@@ -416,5 +418,32 @@ fn span_ids_are_never_used_twice_also_across_restarts() {
             last = id;
         }
         engine.shutdown();
+    }
+}
+
+#[test]
+fn a_database_that_the_host_opened_is_adopted_and_cleaned_as_well() {
+    use std::sync::Arc;
+    for tuned in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::small(folder.path().join("cairn"));
+        let tuning = crate::Tuning::new(&options).unwrap();
+        let mut host = rocksdb::Options::default();
+        host.create_if_missing(true);
+        host.create_missing_column_families(true);
+        let path = folder.path().join("host");
+        let db = if tuned {
+            tuning.apply(&mut host);
+            rocksdb::DB::open_cf_descriptors(&host, path, tuning.families()).unwrap()
+        } else {
+            rocksdb::DB::open(&host, path).unwrap()
+        };
+        db.put(b"of the host", b"kept").unwrap();
+        let db = Arc::new(db);
+        let engine = Engine::adopt(Arc::clone(&db), options, tuning).unwrap();
+        let doomed = ingested(&engine, OWNER, 2);
+        cancel(&engine, OWNER);
+        assert_clean(&engine, doomed.id, &BTreeMap::new());
+        assert_eq!(db.get(b"of the host").unwrap().as_deref(), Some(&b"kept"[..]));
     }
 }
