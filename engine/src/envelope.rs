@@ -98,6 +98,8 @@ pub mod kind {
         ROLE_MEMBERSHIP = 0x45, "role membership";
         /// sql, `catalog`: statistics of a table.
         STATISTICS = 0x46, "statistics";
+        /// sql, in files of a scratch claim: rows of a sorted run.
+        RUN_BLOCK = 0x47, "block of a sorted run";
     }
 }
 

@@ -1,0 +1,34 @@
+# Everything for people: `make demo` and `make test` are all the set-up there is.
+#
+# One target folder, one profile, one feature set for make, CI and your shell: anything else compiles RocksDB again.
+
+SHELL := /bin/bash
+SCALE ?= 0.5
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
+CAIRN := $(CARGO_TARGET_DIR)/release/cairn
+
+.PHONY: help build demo test check doc setup
+
+help: ## show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+build: setup ## build the binary, ./target/release/cairn
+	cargo build --release --workspace
+	@mkdir -p target/release && ln -sfn $(CAIRN) target/release/cairn
+
+demo: build ## import TPC-H data, cancel the import half way, measure what is left (SCALE=0.5)
+	$(CAIRN) demo --scale $(SCALE)
+
+test: build ## run every test
+	cargo test --release --workspace
+
+check: setup ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+doc: setup ## the documentation of all crates
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# Rust and a C++ compiler are expected; libclang, which the RocksDB bindings need, is installed if it is missing.
+setup:
+	@.ci/setup

@@ -1,0 +1,234 @@
+//! Jobs as people see them.
+//!
+//! A list is built from control and progress records, with what only this process knows on top (rate,
+//! what a job waits for). No payload is read for it, and no job is waited for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cairn_engine::{Engine, OwnerId};
+
+use crate::clock::UnixMillis;
+use crate::error::{Failure, Result};
+use crate::id::JobId;
+use crate::job::Job;
+use crate::progress::{Progress, ProgressBook};
+use crate::record::{Control, ProgressRecord};
+use crate::registry::Inner;
+use crate::state::{Cause, Standing, State};
+
+/// A job as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// The id.
+    pub id: JobId,
+    /// The name of its kind.
+    pub kind: String,
+    /// What it does, in one line.
+    pub description: String,
+    /// The statement that made it; empty if there was none.
+    pub statement: String,
+    /// Who submitted it.
+    pub user: String,
+    /// Its state.
+    pub state: State,
+    /// Why it is being undone, or was; `None` if it can succeed or did.
+    pub cause: Option<Cause>,
+    /// What it does or waits for now, in one line; empty if the state says it all.
+    pub running_status: String,
+    /// What it is doing, in one word.
+    pub phase: String,
+    /// Part of the work that is done, from 0 to 1.
+    pub fraction: f64,
+    /// Rows written.
+    pub rows: u64,
+    /// Index entries written, beyond those of the primary index.
+    pub index_entries: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Bytes that there will be; 0 if that is not known.
+    pub bytes_total: u64,
+    /// Bytes per second, averaged over some seconds; 0 when it is not running.
+    pub rate: f64,
+    /// Time until the end at the present speed; `None` if that cannot be told.
+    pub eta: Option<Duration>,
+    /// It runs, but reported no progress for 30 s.
+    pub stalled: bool,
+    /// Bytes that it left on the disk and that are not given back yet.
+    pub bytes_to_reclaim: u64,
+    /// Attempts that began.
+    pub attempts: u32,
+    /// Errors in a row before the next attempt.
+    pub retries: u32,
+    /// More: the error before a retry, the reason of a pause, the file at hand.
+    pub message: String,
+    /// Whether CANCEL is accepted.
+    pub cancellable: bool,
+    /// When it was submitted.
+    pub created: UnixMillis,
+    /// When its first attempt began.
+    pub started: Option<UnixMillis>,
+    /// When it reached its terminal state.
+    pub finished: Option<UnixMillis>,
+    /// When its state last changed.
+    pub modified: UnixMillis,
+    /// Why it failed or was cancelled. Set before the end, as soon as that is decided.
+    pub error: Option<Failure>,
+    /// What it works on.
+    pub subject: Option<u64>,
+    /// When the next attempt begins, if it waits for that.
+    pub next_run: Option<UnixMillis>,
+}
+
+impl JobView {
+    /// The state, but `retry-running` or `retry-reverting` while the job waits for its next attempt.
+    #[must_use]
+    pub fn display_status(&self, now: UnixMillis) -> &'static str {
+        let waits = self.next_run.is_some_and(|next| next > now);
+        match self.state {
+            State::Running if waits => "retry-running",
+            State::Reverting if waits => "retry-reverting",
+            state => state.as_str(),
+        }
+    }
+
+    /// A job that is not live: all that is known is stored.
+    pub(crate) fn of_stored(control: &Control, progress: Progress, reclaim: u64) -> Self {
+        let book = ProgressBook::restored(progress);
+        Self::build(control, &book, "", reclaim, None)
+    }
+
+    /// An unfinished job of this process.
+    pub(crate) fn of_live(inner: &Inner, job: &Job, control: &Control) -> Self {
+        let undone = control.standing.cause.is_some() || control.standing.state.is_terminal();
+        let reclaim = if undone { bytes_to_reclaim(&inner.engine, job.id) } else { 0 };
+        let note = job.note();
+        Self::build(control, &job.progress(), &note, reclaim, Some(inner.clock.now()))
+    }
+
+    /// `now` is given for a job of this process, whose rate means something.
+    fn build(
+        control: &Control,
+        book: &ProgressBook,
+        note: &str,
+        bytes_to_reclaim: u64,
+        now: Option<UnixMillis>,
+    ) -> Self {
+        let Standing { state, cause } = control.standing;
+        let progress = book.current();
+        let waits = control.next_run.is_some_and(|next| now.is_none_or(|now| next > now));
+        let works = state == State::Running && !waits && note.is_empty();
+        let works_now = works.then_some(now).flatten();
+        Self {
+            id: control.id,
+            kind: control.kind.clone(),
+            description: control.description.clone(),
+            statement: control.statement.clone(),
+            user: control.user.clone(),
+            state,
+            cause,
+            running_status: running_status(control, progress, note, waits),
+            phase: progress.phase.clone(),
+            fraction: progress.fraction,
+            rows: progress.rows,
+            index_entries: progress.index_entries,
+            bytes: progress.bytes,
+            bytes_total: progress.bytes_total,
+            rate: works_now.map_or(0.0, |_| book.rate()),
+            eta: works_now.and_then(|_| book.eta()),
+            stalled: works_now.is_some_and(|now| book.is_stalled(now)),
+            bytes_to_reclaim,
+            attempts: control.attempts,
+            retries: control.retries,
+            message: first_of(&[&control.message, note, &progress.message]).to_owned(),
+            cancellable: control.cancellable,
+            created: control.created,
+            started: control.started,
+            finished: control.finished,
+            modified: control.modified,
+            error: control.error.clone(),
+            subject: control.subject,
+            next_run: control.next_run,
+        }
+    }
+}
+
+fn first_of<'a>(texts: &[&'a str]) -> &'a str {
+    texts.iter().find(|text| !text.is_empty()).copied().unwrap_or_default()
+}
+
+fn running_status(control: &Control, progress: &Progress, note: &str, waits: bool) -> String {
+    let point = &control.pause_point;
+    match control.standing.state {
+        State::Pending => first_of(&[note, "waiting for a free slot"]).to_owned(),
+        State::Running | State::Reverting if waits => {
+            format!("waiting to try again after error {}: {}", control.retries, control.message)
+        }
+        State::Running | State::Reverting if !note.is_empty() => note.to_owned(),
+        State::Running => progress.phase.clone(),
+        State::Reverting => "undoing".to_owned(),
+        State::PauseRequested | State::Paused if !point.is_empty() => {
+            format!("pause point {point}")
+        }
+        State::PauseRequested | State::CancelRequested => note.to_owned(),
+        State::Paused => control.message.clone(),
+        State::Succeeded | State::Failed | State::Canceled | State::RevertFailed => String::new(),
+    }
+}
+
+/// Bytes of the job's tombstones that are still on disk.
+pub(crate) fn bytes_to_reclaim(engine: &Engine, id: JobId) -> u64 {
+    reclaim_by_owner(engine).get(&id.owner()).copied().unwrap_or(0)
+}
+
+fn reclaim_by_owner(engine: &Engine) -> BTreeMap<OwnerId, u64> {
+    let mut bytes = BTreeMap::new();
+    for status in engine.reclaimer().status() {
+        *bytes.entry(status.tombstone.owner).or_insert(0) += status.bytes_left;
+    }
+    bytes
+}
+
+impl Inner {
+    /// All jobs in order of submission, live and ended. A damaged record is logged and left out.
+    pub(crate) fn list(&self) -> Result<Vec<JobView>> {
+        let reclaim = reclaim_by_owner(&self.engine);
+        let mut views = Vec::new();
+        for control in Control::load_all(&self.engine)? {
+            match control {
+                Ok(control) => views.push(self.view_of(&control, &reclaim)?),
+                Err(error) => tracing::error!(%error, "a job's record is damaged; it is not listed"),
+            }
+        }
+        Ok(views)
+    }
+
+    fn view_of(&self, control: &Control, reclaim: &BTreeMap<OwnerId, u64>) -> Result<JobView> {
+        if let Some(job) = self.live_job(control.id) {
+            return Ok(JobView::of_live(self, &job, &job.shown()));
+        }
+        let bytes = reclaim.get(&control.id.owner()).copied().unwrap_or(0);
+        Ok(JobView::of_stored(control, self.stored_progress(control.id), bytes))
+    }
+
+    /// One job.
+    pub(crate) fn get(&self, id: JobId) -> Result<Option<JobView>> {
+        if let Some(job) = self.live_job(id) {
+            return Ok(Some(JobView::of_live(self, &job, &job.shown())));
+        }
+        let Some(control) = Control::load(&self.engine, id)? else { return Ok(None) };
+        let reclaim = bytes_to_reclaim(&self.engine, id);
+        Ok(Some(JobView::of_stored(&control, self.stored_progress(id), reclaim)))
+    }
+
+    /// Progress is for people: damage is logged, and shown as no progress.
+    pub(crate) fn stored_progress(&self, id: JobId) -> Progress {
+        match ProgressRecord::load(&self.engine, id) {
+            Ok(record) => record.unwrap_or_default().into(),
+            Err(error) => {
+                tracing::error!(%error, job = %id, "the progress of a job cannot be read");
+                Progress::default()
+            }
+        }
+    }
+}

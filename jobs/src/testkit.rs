@@ -1,0 +1,263 @@
+//! What tests of job kinds need: a clock that stands still, a store that can crash at any point and be
+//! opened again, jobs that run up to a checkpoint, and a proof that nothing is left.
+//!
+//! All of it is inert until armed, and there are no global hooks: each [`TestJobs`] is on its own. The
+//! functions panic when a promise is broken or when something does not happen within [`PATIENCE`].
+
+#![expect(clippy::panic, reason = "panicking is how a test fails")]
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_engine::{Engine, EngineError, Options, SpanFamily, SpanId};
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Sleep, UnixMillis};
+use crate::control::ControlOptions;
+use crate::id::JobId;
+use crate::list::JobView;
+use crate::registry::{Jobs, JobsOptions};
+use crate::state::State;
+
+/// How long to wait, by the wall clock, for what should happen at once.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A clock that only moves when it is told to.
+#[derive(Debug)]
+pub struct ManualClock(watch::Sender<u64>);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn at(now: UnixMillis) -> Self {
+        Self(watch::Sender::new(now.raw()))
+    }
+
+    /// Moves the clock forward and wakes whoever slept until then.
+    pub fn advance(&self, duration: Duration) {
+        self.0.send_modify(|now| *now = UnixMillis::from_raw(*now).plus(duration).raw());
+    }
+
+    /// Moves the clock backwards, as operating systems do at times.
+    pub fn step_back(&self, duration: Duration) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.0.send_modify(|now| *now = now.saturating_sub(ms));
+    }
+}
+
+impl Default for ManualClock {
+    /// The middle of 2025.
+    fn default() -> Self {
+        Self::at(UnixMillis::from_raw(1_751_328_000_000))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::from_raw(*self.0.borrow())
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let until = self.now().plus(duration).raw();
+        let mut now = self.0.subscribe();
+        Box::pin(async move {
+            if now.wait_for(|now| *now >= until).await.is_err() {
+                // The clock is gone: it will never be later.
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+/// Waits for what should happen at once.
+///
+/// # Panics
+/// After [`PATIENCE`], naming `what`.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}
+
+type Register = Arc<dyn Fn(&Jobs) + Send + Sync>;
+
+/// Jobs on a temporary store.
+pub struct TestJobs {
+    // Dropped in this order: the folder goes last.
+    jobs: Option<Jobs>,
+    engine: Option<Engine>,
+    clock: Arc<ManualClock>,
+    register: Register,
+    dir: tempfile::TempDir,
+}
+
+impl std::fmt::Debug for TestJobs {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("TestJobs").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl TestJobs {
+    /// An empty store. `register` registers the kinds, now and after each reopen.
+    pub async fn new(register: impl Fn(&Jobs) + Send + Sync + 'static) -> Self {
+        let mut test = Self {
+            jobs: None,
+            engine: None,
+            clock: Arc::default(),
+            register: Arc::new(register),
+            dir: tempfile::tempdir().expect("a temporary folder can be made"),
+        };
+        test.open().await;
+        test
+    }
+
+    async fn open(&mut self) {
+        let engine = soon("opening the store", open_free(self.dir.path())).await;
+        let options = JobsOptions { clock: self.clock.clone(), seed: 42 };
+        let jobs = Jobs::open(&engine, options).expect("the jobs can be opened");
+        (self.register)(&jobs);
+        jobs.start().expect("the test runs inside of tokio");
+        (self.engine, self.jobs) = (Some(engine), Some(jobs));
+    }
+
+    /// The jobs. Keep no clone across a reopen: it would keep the store open.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        self.jobs.as_ref().expect("the store is open")
+    }
+
+    /// The store. Keep no clone across a reopen.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.engine.as_ref().expect("the store is open")
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// Uses other kinds from the next reopen on.
+    pub fn register(&mut self, register: impl Fn(&Jobs) + Send + Sync + 'static) {
+        self.register = Arc::new(register);
+    }
+
+    /// Shuts down in order, and opens again.
+    pub async fn reopen(&mut self) {
+        self.close().await;
+        self.open().await;
+    }
+
+    async fn close(&mut self) {
+        if let Some(jobs) = self.jobs.take() {
+            soon("shutdown", jobs.shutdown()).await;
+        }
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown();
+        }
+    }
+
+    /// Dies here and now, and opens again. What was not synced survives, as it does when a process is
+    /// killed; memory is lost.
+    pub async fn crash(&mut self) {
+        let crash = self.engine().crash();
+        crash.arm("testkit.crash", 1);
+        assert!(crash.point("testkit.crash").is_err(), "an armed point fails");
+        self.reopen().await;
+    }
+
+    /// Arms a crash point (see [`crate::CRASH_POINTS`]): the store dies the `nth` time, from 1, that
+    /// it is reached. [`TestJobs::reopen`] brings it back.
+    pub fn crash_at(&self, point: &str, nth: u32) {
+        self.engine().crash().arm(point, nth);
+    }
+
+    /// Waits until an armed point was reached.
+    pub async fn until_dead(&self) {
+        soon("the crash", async {
+            while !self.engine().crash().is_dead() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Lets jobs pause themselves at these points from now on; none for an empty text.
+    pub fn pause_points(&self, points: &str) {
+        let settings = self.jobs().settings();
+        settings.set("jobs.debug.pausepoints", points).expect("the setting can be written");
+    }
+
+    /// Waits until the job has ended or is paused.
+    pub async fn wait(&self, id: JobId) -> JobView {
+        soon("the end or a pause of the job", self.jobs().wait(id)).await.expect("the job exists")
+    }
+
+    /// Waits for a state.
+    pub async fn wait_for(&self, id: JobId, state: State) -> JobView {
+        let jobs = self.jobs();
+        let view = soon(state.as_str(), jobs.wait_until(id, |view| view.state == state)).await;
+        let view = view.expect("the job exists");
+        assert_eq!(view.state, state, "job {id} ended in another state: {view:?}");
+        view
+    }
+
+    /// Lets a job run until its `n`th checkpoint is there, counted over its whole life, and leaves it
+    /// paused. Answers false if it ended before.
+    pub async fn run_to_checkpoint(&self, id: JobId, n: u64) -> bool {
+        self.run_to(id, &format!("jobs.checkpoint.{n}")).await
+    }
+
+    /// Lets a job run up to a pause point, and leaves it paused. Answers false if it ended before.
+    pub async fn run_to(&self, id: JobId, point: &str) -> bool {
+        self.pause_points(point);
+        let _ = self.jobs().resume(&[id], ControlOptions::by("test")).await;
+        let view = self.wait(id).await;
+        self.pause_points("");
+        view.state == State::Paused
+    }
+
+    /// Waits until everything is given back, and proves that nothing is left: no claim, no tombstone, no
+    /// staged file, no key outside of the published spans, and no finding of the doctor. For a moment
+    /// in which no job is live.
+    pub async fn assert_clean(&self, published: &BTreeMap<SpanId, SpanFamily>) {
+        let engine = self.engine();
+        let condemned: Vec<SpanId> =
+            engine.reclaimer().status().iter().map(|status| status.tombstone.id).collect();
+        soon("reclaim", engine.reclaimer().wait_gone(&condemned)).await;
+        let claims = engine.claims().expect("claims can be read");
+        assert!(claims.is_empty(), "claims are left: {claims:?}");
+        let tombstones = engine.tombstones().expect("tombstones can be read");
+        assert!(tombstones.is_empty(), "tombstones are left: {tombstones:?}");
+        let staged = files_below(&engine.path().join("staging"));
+        assert!(staged.is_empty(), "staged files are left: {staged:?}");
+        for family in [SpanFamily::Rows, SpanFamily::Bulk] {
+            for span in engine.stored_spans(family).expect("the store can be read") {
+                assert_eq!(published.get(&span), Some(&family), "span {span} has keys left");
+            }
+        }
+        let findings = crate::doctor(engine, published).expect("the doctor can look");
+        assert!(findings.is_empty(), "the doctor found {findings:?}");
+    }
+}
+
+/// Opens a store as soon as nobody has it open any more.
+async fn open_free(dir: &Path) -> Engine {
+    loop {
+        match Engine::open(Options::small(dir)) {
+            Ok(engine) => return engine,
+            Err(EngineError::InUse(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(error) => panic!("the store cannot be opened: {error}"),
+        }
+    }
+}
+
+fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).collect()
+}

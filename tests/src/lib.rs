@@ -1,0 +1,14 @@
+//! What the black-box suites share: a real server process on a temporary store, and clients of it.
+//!
+//! The suites see public interfaces only: the binary, the wire, and the crates' exported items.
+#![expect(clippy::panic, reason = "a suite fails by panicking; this crate is for suites only")]
+
+mod client;
+mod data;
+mod script;
+mod server;
+
+pub use client::{Client, Refused};
+pub use data::{lineitems, write_file};
+pub use script::{ScriptConnection, run_script};
+pub use server::Server;

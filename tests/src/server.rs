@@ -1,0 +1,187 @@
+//! A server process as a user would start it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::Client;
+
+/// Longest time until a server says that it is ready; only a hang reaches it.
+const READY: Duration = Duration::from_secs(60);
+
+/// A running `cairn start`. Killed when dropped; its store outlives it for a restart.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: String,
+    folder: Folder,
+    environment: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Folder(TempDir);
+
+impl Folder {
+    fn store(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+}
+
+impl Server {
+    /// Starts on a new store.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts on a new store with additional environment variables (a crash point, say).
+    pub async fn start_with(environment: &[(&str, &str)]) -> Self {
+        let folder = Folder(tempfile::tempdir().expect("a temporary folder"));
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let (child, address) = spawn(&folder.store(), &environment).await;
+        Self { child, address, folder, environment }
+    }
+
+    /// Kills the process without warning and starts another on the same store.
+    pub async fn kill_and_restart(&mut self) {
+        self.kill().await;
+        self.restart().await;
+    }
+
+    /// Kills the process without warning.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the server can be killed");
+    }
+
+    /// Waits until the process ends by itself.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(READY, self.child.wait())
+            .await
+            .expect("the server ends")
+            .expect("its exit status can be read")
+    }
+
+    /// Starts a process again on the same store, without the environment of the first one.
+    pub async fn restart(&mut self) {
+        self.environment.clear();
+        let (child, address) = spawn(&self.folder.store(), &self.environment).await;
+        self.child = child;
+        self.address = address;
+    }
+
+    /// Asks the server to end, as an operator would, and waits for it.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().expect("the server runs").to_string();
+        Command::new("kill").arg(pid).status().await.expect("`kill` can be run");
+        self.ended().await
+    }
+
+    /// The store's folder.
+    pub fn store(&self) -> PathBuf {
+        self.folder.store()
+    }
+
+    /// The folder behind `nodelocal://`.
+    pub fn external(&self) -> PathBuf {
+        self.store().join("extern")
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The URL for `user`.
+    pub fn url(&self, user: &str) -> String {
+        format!("postgresql://{user}@{}/defaultdb", self.address)
+    }
+
+    /// A connection of `root`.
+    pub async fn root(&self) -> Client {
+        self.connect("root").await.expect("root may log in")
+    }
+
+    /// A connection of `user`.
+    ///
+    /// # Errors
+    /// The server refused it.
+    pub async fn connect(&self, user: &str) -> Result<Client, crate::Refused> {
+        Client::connect(&self.url(user)).await
+    }
+
+    /// Runs the binary with arguments; returns its exit status and output.
+    pub async fn cairn(arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .expect("the binary can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Stops the server and asks the doctor: the end of every test.
+    ///
+    /// # Panics
+    /// If the doctor finds anything.
+    pub async fn assert_healthy(mut self) {
+        let status = self.terminate().await;
+        assert!(status.success(), "the server ended with {status}");
+        self.assert_doctor().await;
+    }
+
+    /// Asks the doctor about the store of a server that has ended.
+    ///
+    /// # Panics
+    /// If the doctor finds anything.
+    pub async fn assert_doctor(&self) {
+        let store = self.store();
+        let (code, out, err) =
+            Self::cairn(&["doctor", "--store", store.to_str().expect("a UTF-8 path")]).await;
+        assert_eq!(code, 0, "the doctor found something:\n{out}\n{err}");
+    }
+}
+
+/// The binary beside the test's own executable: `<target>/<profile>/cairn`.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its executable");
+    let binary = test.ancestors().nth(2).unwrap_or(Path::new(".")).join("cairn");
+    assert!(binary.exists(), "{} is missing: run `make build` first", binary.display());
+    binary
+}
+
+async fn spawn(store: &Path, environment: &[(String, String)]) -> (Child, String) {
+    let mut child = Command::new(binary())
+        .args(["start", "--insecure", "--listen", "127.0.0.1:0", "--store"])
+        .arg(store)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the server can be started");
+    let stdout = child.stdout.take().expect("its output is a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await.expect("its output can be read") {
+            if let Some(url) = line.strip_prefix("ready ") {
+                return address_of(url);
+            }
+        }
+        let status = child.wait().await;
+        unreachable!("the server ended before it was ready: {status:?}");
+    };
+    let address = tokio::time::timeout(READY, ready).await.expect("the server gets ready");
+    (child, address)
+}
+
+fn address_of(url: &str) -> String {
+    let after = url.split_once('@').map_or(url, |(_, rest)| rest);
+    after.split('/').next().unwrap_or(after).to_owned()
+}
