@@ -22,6 +22,7 @@ mod transaction;
 mod users;
 
 use sqlparser::ast::Statement as SqlStatement;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 pub(crate) use cursor::{Cursor, near};
@@ -60,11 +61,45 @@ pub(crate) fn whole_statement(text: &str, lexemes: &[Lexeme]) -> Result<Statemen
 
 /// The words that statements begin with, for hints.
 const FIRST_WORDS: &[&str] = &[
-    "ABORT", "ALTER", "ANALYZE", "BACKUP", "BEGIN", "CANCEL", "COMMENT", "COMMIT", "COPY",
-    "CREATE", "DEALLOCATE", "DELETE", "DISCARD", "DROP", "END", "EXECUTE", "EXPLAIN",
-    "EXPORT", "GRANT", "IMPORT", "INSERT", "PAUSE", "PREPARE", "RELEASE", "RESET", "RESTORE",
-    "RESUME", "REVOKE", "ROLLBACK", "SAVEPOINT", "SELECT", "SET", "SHOW", "START", "TABLE",
-    "TRUNCATE", "UPDATE", "VALUES", "WITH",
+    "ABORT",
+    "ALTER",
+    "ANALYZE",
+    "BACKUP",
+    "BEGIN",
+    "CANCEL",
+    "COMMENT",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DELETE",
+    "DISCARD",
+    "DROP",
+    "END",
+    "EXECUTE",
+    "EXPLAIN",
+    "EXPORT",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "PAUSE",
+    "PREPARE",
+    "RELEASE",
+    "RESET",
+    "RESTORE",
+    "RESUME",
+    "REVOKE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "START",
+    "TABLE",
+    "TRUNCATE",
+    "UPDATE",
+    "VALUES",
+    "WITH",
 ];
 
 fn parse_statement(cursor: &mut Cursor<'_>) -> Result<Statement> {
@@ -167,7 +202,11 @@ fn query(cursor: &mut Cursor<'_>) -> Result<Sql> {
 }
 
 fn parse_sql(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    sources::sql(cursor, |parser| parser.parse_statement()).map(Statement::Sql)
+    /// A function, because the method's lifetimes do not fit.
+    fn statement(parser: &mut Parser<'_>) -> Result<SqlStatement, ParserError> {
+        parser.parse_statement()
+    }
+    sources::sql(cursor, statement).map(Statement::Sql)
 }
 
 /// 42601 at the next lexeme, for a statement that ends too early or goes on too long.

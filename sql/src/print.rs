@@ -192,7 +192,9 @@ impl Display for Listing {
         match self {
             Self::Databases => out.write_str("SHOW DATABASES"),
             Self::Schemas { database: None } => out.write_str("SHOW SCHEMAS"),
-            Self::Schemas { database: Some(name) } => write!(out, "SHOW SCHEMAS FROM {}", Ident(name)),
+            Self::Schemas { database: Some(name) } => {
+                write!(out, "SHOW SCHEMAS FROM {}", Ident(name))
+            }
             Self::Tables { of: None } => out.write_str("SHOW TABLES"),
             Self::Tables { of: Some(name) } => write!(out, "SHOW TABLES FROM {name}"),
             Self::Columns { table } => write!(out, "SHOW COLUMNS FROM {table}"),
@@ -297,7 +299,8 @@ fn quote(out: &mut Formatter<'_>, name: &str) -> fmt::Result {
 /// Whether a name reads back as itself without quotes wherever names stand.
 fn is_plain(name: &str) -> bool {
     /// Words that mean something in our own statements where a name may stand.
-    const OURS: &[&str] = &["all", "cluster", "default", "for", "if", "on", "role", "session", "to"];
+    const OURS: &[&str] =
+        &["all", "cluster", "default", "for", "if", "on", "role", "session", "to"];
     let mut bytes = name.bytes();
     let starts = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let goes_on =

@@ -22,7 +22,8 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 /// Tables of `pg_catalog` that never have rows here, and that psql asks about.
-const ALWAYS_EMPTY: [&str; 9] = [
+const ALWAYS_EMPTY: [&str; 10] = [
+    "pg_collation",
     "pg_policy",
     "pg_statistic_ext",
     "pg_publication",
@@ -124,6 +125,10 @@ fn idiom(expr: &mut Expr) -> Option<Expr> {
         Expr::Function(function) => {
             strip_catalog(&mut function.name);
             array_of_query(function)
+        }
+        Expr::Subquery(query) => {
+            one_catalog_row(query);
+            None
         }
         _ => None,
     }
@@ -235,6 +240,39 @@ fn array_of_query(function: &mut Function) -> Option<Expr> {
     select.projection = vec![SelectItem::UnnamedExpr(call("array_agg", vec![item]))];
     query.order_by = None;
     Some(Expr::Subquery(query.clone()))
+}
+
+/// A look-up of one value in `pg_catalog`, like `(SELECT d.adbin FROM pg_attrdef d WHERE ...)`: the
+/// engine wants an aggregate where the look-up depends on the row outside, and psql's find at most
+/// one row, whose greatest value is the value.
+fn one_catalog_row(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let grouped = !matches!(&select.group_by,
+        ast::GroupByExpr::Expressions(by, _) if by.is_empty());
+    let catalog_only = !select.from.is_empty()
+        && select.from.iter().all(|from| {
+            is_catalog_table(&from.relation)
+                && from.joins.iter().all(|join| is_catalog_table(&join.relation))
+        });
+    let [item] = select.projection.as_mut_slice() else { return };
+    if grouped || !catalog_only || is_aggregate(item) || query.limit_clause.is_some() {
+        return;
+    }
+    let alias = Ident::with_quote('"', item_name(item));
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+        let expr = call("max", vec![expr.clone()]);
+        *item = SelectItem::ExprWithAlias { expr, alias };
+        query.order_by = None;
+    }
+}
+
+fn is_catalog_table(factor: &TableFactor) -> bool {
+    let TableFactor::Table { name, args: None, .. } = factor else { return false };
+    match name_parts(name).as_slice() {
+        [table] => table.starts_with("pg_"),
+        [schema, _] => schema == "pg_catalog",
+        _ => false,
+    }
 }
 
 /// Replaces every SELECT of `body` that must be empty. True if all of them were.
@@ -426,6 +464,17 @@ mod tests {
     #[test]
     fn counting_an_empty_table_still_answers_one_row() {
         let text = "SELECT count(*) FROM pg_policy";
+        check(text, text);
+    }
+
+    #[test]
+    fn a_look_up_in_the_catalog_is_an_aggregate_and_one_in_a_table_is_left_alone() {
+        check(
+            "SELECT (SELECT d.adbin FROM pg_attrdef d WHERE d.adrelid = a.attrelid) FROM a",
+            "SELECT (SELECT max(d.adbin) AS \"adbin\" FROM pg_attrdef d \
+             WHERE d.adrelid = a.attrelid) FROM a",
+        );
+        let text = "SELECT (SELECT t.v FROM t WHERE t.k = a.k) FROM a";
         check(text, text);
     }
 

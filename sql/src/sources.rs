@@ -25,14 +25,28 @@ use crate::parse::{self, Cursor};
 
 /// The words after `WITH x AS (` that begin a statement of our own.
 const OWN: &[&str] = &[
-    "SHOW", "IMPORT", "CANCEL", "PAUSE", "RESUME", "BACKUP", "RESTORE", "EXPORT", "EXPLAIN",
-    "SET", "RESET",
+    "SHOW", "IMPORT", "CANCEL", "PAUSE", "RESUME", "BACKUP", "RESTORE", "EXPORT", "EXPLAIN", "SET",
+    "RESET",
 ];
 
 /// The words that end the list of tables of a SELECT, UPDATE or DELETE.
 const AFTER_TABLES: &[&str] = &[
-    "WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", "UNION",
-    "INTERSECT", "EXCEPT", "RETURNING", "SELECT", "SET", "VALUES",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "WINDOW",
+    "ORDER",
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "RETURNING",
+    "SELECT",
+    "SET",
+    "VALUES",
 ];
 
 /// Hands the rest of the statement to `sqlparser`, as far as `parse` reads it.
@@ -130,10 +144,9 @@ fn rewrite(cursor: &Cursor<'_>) -> Result<Rewritten> {
             && lexemes.get(here + 1).is_some_and(|inner| inner.is_one_of(OWN));
         if bracket || with {
             let after = lex::after_closing(lexemes, here);
-            let (Some(after), Some(inner)) = (
-                after,
-                after.and_then(|after| lexemes.get(here + 1..after - 1)),
-            ) else {
+            let (Some(after), Some(inner)) =
+                (after, after.and_then(|after| lexemes.get(here + 1..after - 1)))
+            else {
                 let message = "this bracket is never closed";
                 return Err(SqlError::syntax(message).with_position(lexeme.at));
             };
@@ -217,8 +230,7 @@ fn step(levels: &mut Vec<Level>, lexeme: &Lexeme) {
 fn follows_as(lexemes: &[Lexeme], here: usize) -> bool {
     let before = |back: usize| here.checked_sub(back).and_then(|number| lexemes.get(number));
     let is = |back: usize, keyword: &str| before(back).is_some_and(|lexeme| lexeme.is(keyword));
-    is(1, "AS")
-        || (is(1, "MATERIALIZED") && (is(2, "AS") || (is(2, "NOT") && is(3, "AS"))))
+    is(1, "AS") || (is(1, "MATERIALIZED") && (is(2, "AS") || (is(2, "NOT") && is(3, "AS"))))
 }
 
 /// Whether the lexeme `here` is the first of a query.
@@ -228,7 +240,14 @@ fn begins_query(lexemes: &[Lexeme], here: usize) -> bool {
     };
     before.token == Token::LParen
         || before.is_one_of(&[
-            "UNION", "INTERSECT", "EXCEPT", "ALL", "DISTINCT", "EXPLAIN", "ANALYZE", "VERBOSE",
+            "UNION",
+            "INTERSECT",
+            "EXCEPT",
+            "ALL",
+            "DISTINCT",
+            "EXPLAIN",
+            "ANALYZE",
+            "VERBOSE",
         ])
 }
 

@@ -7,6 +7,7 @@ mod jobs;
 mod prepared;
 mod psql;
 mod session;
+mod zz;
 
 use std::path::Path;
 

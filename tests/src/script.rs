@@ -85,16 +85,15 @@ fn cell(text: Option<&str>) -> String {
 
 /// Runs one script on a server; the server's store stays for the caller's last questions.
 ///
-/// # Panics
-/// With the record that failed.
-pub async fn run_script(server: &Server, path: &Path) {
+/// # Errors
+/// The first record that did not answer as it should, for people.
+pub async fn run_script(server: &Server, path: &Path) -> Result<(), String> {
     let address = server.address().to_owned();
     let mut runner = Runner::new(|| {
         let address = address.clone();
         async move { Ok(ScriptConnection { address, clients: HashMap::new() }) }
     });
-    if let Err(error) = runner.run_file_async(path).await {
-        panic!("{}: {error}", path.display());
-    }
+    let answer = runner.run_file_async(path).await;
     runner.shutdown_async().await;
+    answer.map_err(|error| format!("{}: {error}", path.display()))
 }

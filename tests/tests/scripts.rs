@@ -40,10 +40,12 @@ fn write_files(external: &Path) {
 async fn every_script_says_what_it_says() {
     let scripts = scripts();
     assert!(!scripts.is_empty());
+    let mut wrong = Vec::new();
     for script in scripts {
         let server = Server::start().await;
         write_files(&server.external());
-        run_script(&server, &script).await;
+        wrong.extend(run_script(&server, &script).await.err());
         server.assert_healthy().await;
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

@@ -139,7 +139,7 @@ impl Folder {
 /// All six steps; true when every check held.
 async fn show(scale: f64, folder: &Path) -> Result<bool, String> {
     let began = Instant::now();
-    let mut report = Report::default();
+    let mut report = Report::new(say);
     say(&format!("Cairn demo: TPC-H at scale {scale} in {}", folder.display()));
 
     report.step(1, "Generate orders and lineitem as CSV files");
@@ -407,15 +407,22 @@ async fn import_and_kill(
     let client = connect_to(&server).await?;
     report.fact("ready again after", &duration(began.elapsed()));
     let resumed =
-        job.until(&client, IMPORT_LIMIT, |job| !job.message.is_empty() || job.ended()).await?;
+        job.until(&client, IMPORT_LIMIT, |job| job.ended() || resumed_at(job).is_some()).await?;
     report.fact("the job by itself", &resumed.line());
     let ended = job.until(&client, IMPORT_LIMIT, watch::Watched::ended).await?;
     report.fact("finished after the restart", &duration(began.elapsed()));
     report.equal("status of the job", &ended.status, "succeeded");
     let rows = u64::try_from(data.lineitem.rows).unwrap_or(0);
-    let redone = (half.fraction - resumed.fraction).max(0.0) * rows as f64;
-    report.fact("rows redone", &format!("about {}", count(redone as u64)));
+    let killed_at = (half.fraction * rows as f64) as u64;
+    let redone = resumed_at(&resumed).map(|row| killed_at.saturating_sub(row));
+    let redone = redone.map_or("not said".to_owned(), |redone| format!("about {}", count(redone)));
+    report.fact("rows redone", &redone);
     Ok((server, client))
+}
+
+/// The row a resumed import went on from, as its message says.
+fn resumed_at(job: &watch::Watched) -> Option<u64> {
+    job.message.split_once("resumed at row ")?.1.parse().ok()
 }
 
 /// Compares the table with the sums of the CSV files, and the updates with those acknowledged.

@@ -23,7 +23,7 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// A database whose jobs can be cancelled: at once, with nothing left, and with their disk space given back.
 #[derive(Parser)]
-#[command(name = "cairn", version, about, propagate_version = true)]
+#[command(name = "cairn", version, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

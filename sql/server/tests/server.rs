@@ -111,7 +111,7 @@ async fn every_type_comes_back_the_same_in_text_and_in_binary() {
     let select = "SELECT k, i2, i4, f, d, b, t, day, at FROM every_type ORDER BY k";
 
     let statement = client.prepare(select).await.unwrap();
-    let types: Vec<&Type> = statement.columns().iter().map(|column| column.type_()).collect();
+    let types: Vec<&Type> = statement.columns().iter().map(tokio_postgres::Column::type_).collect();
     assert_eq!(
         types,
         [

@@ -377,7 +377,7 @@ fn truncate(
             Err(error) => return Err(error),
         }
     }
-    Ok(ddl(Action::Truncate, tables, notices, "TRUNCATE"))
+    Ok(ddl(Action::Truncate, tables, notices, "TRUNCATE TABLE"))
 }
 
 fn ddl(action: Action, mut tables: Vec<u64>, notices: Vec<String>, tag: &'static str) -> Ddl {

@@ -22,8 +22,9 @@ fn engine(error: &EngineError) -> SqlError {
     let message = error.to_string();
     match error {
         EngineError::Corruption(_) | EngineError::Damaged(_) => {
-            SqlError::new(code::DATA_CORRUPTED, message)
-                .with_hint("Stop the server, keep a copy of the store, and run: cairn doctor --store DIR")
+            SqlError::new(code::DATA_CORRUPTED, message).with_hint(
+                "Stop the server, keep a copy of the store, and run: cairn doctor --store DIR",
+            )
         }
         EngineError::Fenced { .. } | EngineError::Stopped => {
             SqlError::new(code::QUERY_CANCELED, message)
@@ -38,9 +39,7 @@ fn engine(error: &EngineError) -> SqlError {
             SqlError::new(code::OBJECT_IN_USE, message).with_hint("Try again later.")
         }
         EngineError::InUse(_) => SqlError::new(code::OBJECT_IN_USE, message),
-        EngineError::Storage(_) | EngineError::Io { .. } => {
-            SqlError::new(code::IO_ERROR, message)
-        }
+        EngineError::Storage(_) | EngineError::Io { .. } => SqlError::new(code::IO_ERROR, message),
         EngineError::NewerFormat { .. } => SqlError::new(code::FEATURE_NOT_SUPPORTED, message)
             .with_hint("Use the release that wrote the store."),
         EngineError::Crashed { .. } | EngineError::Panicked(_) => SqlError::internal(message),
@@ -240,10 +239,8 @@ const WORDS: &[(&str, &str)] = &[
 fn by_words(message: &str, otherwise: &'static str) -> SqlError {
     let message = plain(message);
     let lower = message.to_lowercase();
-    let code = WORDS
-        .iter()
-        .find(|(phrase, _)| lower.contains(phrase))
-        .map_or(otherwise, |(_, code)| code);
+    let code =
+        WORDS.iter().find(|(phrase, _)| lower.contains(phrase)).map_or(otherwise, |(_, code)| code);
     // The first line is the message; what follows is advice or a list of candidates.
     match message.split_once('\n') {
         Some((first, rest)) => {
@@ -257,8 +254,13 @@ fn by_words(message: &str, otherwise: &'static str) -> SqlError {
 /// A message of DataFusion's without its backtrace and its own prefixes.
 fn plain(message: &str) -> String {
     const PREFIXES: &[&str] = &[
-        "Error during planning: ", "Execution error: ", "External error: ", "Internal error: ",
-        "Arrow error: ", "Cast error: ", "Parser error: ",
+        "Error during planning: ",
+        "Execution error: ",
+        "External error: ",
+        "Internal error: ",
+        "Arrow error: ",
+        "Cast error: ",
+        "Parser error: ",
     ];
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
     let message = message

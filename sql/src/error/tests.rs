@@ -88,9 +88,9 @@ fn an_unknown_column_comes_with_the_one_that_was_probably_meant() {
         Box::new(None),
     );
     let error = SqlError::from(error);
-    assert_eq!((error.code, error.message.as_str()), (
-        code::UNDEFINED_COLUMN,
-        "column \"staus\" does not exist"
-    ));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (code::UNDEFINED_COLUMN, "column \"staus\" does not exist")
+    );
     assert_eq!(error.hint.as_deref(), Some("Perhaps you meant the column \"status\"."));
 }

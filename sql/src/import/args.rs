@@ -177,3 +177,45 @@ pub struct Run {
     #[prost(uint64, tag = "3")]
     pub rows: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_arguments_and_checkpoints_are_fixed() {
+        let args = ImportArgs {
+            table_id: 300,
+            table: "a.b.t".to_owned(),
+            columns: vec![2, 1],
+            defaults: vec![ColumnDefault { column: 3, value: "x".to_owned() }],
+            files: vec![ImportFile { name: "t.csv".to_owned(), bytes: 1000, modified_ns: 1 << 60 }],
+            delimiter: 44,
+            nullif: Some(String::new()),
+            skip: 1,
+        };
+        assert_eq!(
+            hex(&args.encode_to_vec()),
+            "08ac021205612e622e741a020201220508031201782a140a05742e63737610e80718808080808080808010302c3a004001"
+        );
+        let checkpoint = ImportCheckpoint {
+            road: Road::Merge.into(),
+            input: InputPlace { file: 1, offset: 1000, lines: 30, records: 29 },
+            runs: vec![Run { number: 4, bytes: 5000, rows: 70 }],
+            next_run: 5,
+            merged: Some(bytes::Bytes::from_static(b"\x01k")),
+            merge_offsets: vec![4096],
+            rows_read: 70,
+            rows: 9,
+            bytes: 800,
+        };
+        assert_eq!(
+            hex(&checkpoint.encode_to_vec()),
+            "08021209080110e807181e201d1a070804108827184620052a02016b320280203846400948a006"
+        );
+    }
+}

@@ -49,7 +49,8 @@ pub(super) fn run(kind: &ImportKind, cx: &Cx) -> Result<()> {
     let limits = limits(kind, cx);
 
     let mut checkpoint = cx.checkpoint();
-    let work = Work { cx, args: &args, input: &input, limits };
+    let resumed_at = checkpoint.rows_read;
+    let work = Work { cx, args: &args, input: &input, limits, resumed_at };
     if matches!(checkpoint.road(), Road::Direct | Road::Sort) {
         work.read(&mut claims, &first, &mut checkpoint)?;
     }
@@ -126,6 +127,8 @@ struct Work<'a> {
     args: &'a Arc<ImportArgs>,
     input: &'a Arc<Input>,
     limits: Limits,
+    /// Rows that earlier attempts had read, and this one does not read again; 0 for the first.
+    resumed_at: u64,
 }
 
 /// What reading has reached beyond the checkpoint.
@@ -415,6 +418,9 @@ impl Work<'_> {
             at.message.clear();
             let last = self.file_count().saturating_sub(1);
             at.message.push_str(self.args.file_name(reached.input.file.min(last)));
+            if self.resumed_at > 0 {
+                at.message.push_str(&format!(", resumed at row {}", self.resumed_at));
+            }
         });
     }
 

@@ -321,6 +321,75 @@ async fn a_crash_at_any_point_and_a_second_one_after_it_make_the_same_table() {
     }
 }
 
+#[tokio::test]
+async fn what_cannot_be_imported_is_refused_before_there_is_a_job() {
+    let bench = Bench::new();
+    bench.file("t.csv", &bench::csv(1..=3));
+    let table = bench.table(TABLE);
+    let refused = |columns: &[&str], file: &str, floor: u64| {
+        let error = bench.plan(&table, columns, &[file], "skip=1", floor).unwrap_err();
+        assert!(error.hint.is_some() || error.code.starts_with("427"), "{error}");
+        error.code
+    };
+    assert_eq!(refused(&["k", "z"], "t.csv", 0), "42703");
+    assert_eq!(refused(&["k", "v", "k"], "t.csv", 0), "42701");
+    assert_eq!(refused(&["k", "d"], "t.csv", 0), "23502");
+    assert_eq!(refused(&[], "none.csv", 0), "58P01");
+    assert_eq!(refused(&[], "../t.csv", 0), "42501");
+    assert_eq!(refused(&[], "t.csv", u64::MAX), "53100");
+    let option = bench.plan(&table, &[], &["t.csv"], "skipp=1", 0).unwrap_err();
+    assert_eq!(option.code, "22023");
+    let planned = bench.plan(&table, &["v", "k"], &["t.csv"], "skip=1", 0).unwrap();
+    assert_eq!(planned.args.columns, [2, 1]);
+    bench.insert(&table, 7);
+    assert_eq!(refused(&[], "t.csv", 0), "55000");
+}
+
+#[tokio::test]
+async fn a_second_import_into_a_table_that_became_empty_adds_a_span() {
+    let bench = Bench::new();
+    bench.file("t.csv", &bench::csv(1..=10));
+    let table = bench.table(TABLE);
+    assert_eq!(bench.import(&table, &["t.csv"], "skip=1").await.state, State::Succeeded);
+    let error = bench.plan(&bench.current(&table), &[], &["t.csv"], "skip=1", 0).unwrap_err();
+    assert_eq!(error.code, "55000");
+    bench.delete_all(&table);
+    let table = bench.current(&table);
+    assert_eq!(bench.import(&table, &["t.csv"], "skip=1").await.state, State::Succeeded);
+    assert_eq!(bench.rows(&table), bench::expected(1..=10));
+    bench.assert_clean().await;
+}
+
+/// One core parses and encodes, one writes; both figures are for the machine at hand.
+#[tokio::test]
+#[ignore = "measures; run by hand"]
+async fn throughput() {
+    let limits = Limits::default();
+    for (order, what) in
+        [((1..=3_000_000).collect(), "in order"), (shuffled(3_000_000), "shuffled")]
+    {
+        let bench = Bench::with(limits);
+        let text = bench::wide(order);
+        bench.file("t.csv", &text);
+        let table = bench.table(bench::WIDE);
+        let job = bench.plan(&table, &[], &["t.csv"], "delimiter=|", 0).unwrap();
+        let started = std::time::Instant::now();
+        let rows = bench::encode_only(&bench, &table, &job.args);
+        let encoded = started.elapsed().as_secs_f64();
+        let started = std::time::Instant::now();
+        let job = bench.import(&table, &["t.csv"], "delimiter=|").await;
+        let imported = started.elapsed().as_secs_f64();
+        assert_eq!((job.state, job.rows), (State::Succeeded, rows), "{job:?}");
+        let megabytes = text.len() as f64 / 1e6;
+        println!(
+            "{what}: {megabytes:.0} MB, {rows} rows; parse and encode {:.0} MB/s, import {:.0} MB/s",
+            megabytes / encoded,
+            megabytes / imported,
+        );
+        assert!(!bench.engine().crash().is_dead());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

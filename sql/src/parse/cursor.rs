@@ -163,7 +163,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Things with commas between them, at least one.
-    pub(crate) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    pub(crate) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut items = vec![item(self)?];
         while self.eat_token(&Token::Comma) {
             items.push(item(self)?);

@@ -8,7 +8,8 @@ use crate::error::Result;
 
 /// IMPORT INTO table [(column, ...)] format DATA ('uri', ...) [WITH name [= 'value'], ...]
 pub(super) fn parse_import(cursor: &mut Cursor<'_>) -> Result<Statement> {
-    const HINT: &str = "As in IMPORT INTO t (a, b) CSV DATA ('nodelocal://1/t.csv') WITH skip = '1'.";
+    const HINT: &str =
+        "As in IMPORT INTO t (a, b) CSV DATA ('nodelocal://1/t.csv') WITH skip = '1'.";
     cursor.expect(&["IMPORT", "INTO"]).map_err(|error| error.with_hint(HINT))?;
     let table = cursor.name("a table name")?;
     let columns = if cursor.eat_token(&Token::LParen) {

@@ -83,8 +83,20 @@ mod tests {
         for (text, millis) in cases {
             assert_eq!(interval(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        let nothing =
-            ["", "s", "-1s", "1x", "1 2", "1:2:3:4", "inf", "1e9", "é", "1..2s", "99999999 w", "3 é"];
+        let nothing = [
+            "",
+            "s",
+            "-1s",
+            "1x",
+            "1 2",
+            "1:2:3:4",
+            "inf",
+            "1e9",
+            "é",
+            "1..2s",
+            "99999999 w",
+            "3 é",
+        ];
         for text in nothing {
             assert_eq!(interval(text), None, "{text}");
         }

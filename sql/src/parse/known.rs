@@ -5,15 +5,19 @@ use super::Cursor;
 use crate::ast::{NotBuilt, Statement};
 
 const LATER: &str = "It comes with a later release.";
-const TRANSACTIONS: &str = "Each statement is a transaction of its own; they come with a later release.";
+const TRANSACTIONS: &str =
+    "Each statement is a transaction of its own; they come with a later release.";
 const JOBS_BY_KIND: &str = "Use a query, as in CANCEL JOBS (SELECT job_id FROM [SHOW JOBS] WHERE job_type = 'IMPORT' AND finished IS NULL).";
-const SCHEDULES: &str = "There are no schedules yet; let cron or a systemd timer run the statement.";
+const SCHEDULES: &str =
+    "There are no schedules yet; let cron or a systemd timer run the statement.";
 const PREPARED: &str = "Let the driver prepare it: the extended protocol has prepared statements.";
 const FILES: &str = "Use IMPORT INTO to load files, and psql's -o or \\g to write results to one.";
 const SESSIONS: &str = "Cancel a statement from its own client (Ctrl-C in psql).";
 const PRIVILEGES: &str = "Make the user a member of admin: GRANT admin TO name.";
-const INDEXES: &str = "The primary key is the only index yet; choose its columns for the look-ups you need.";
-const ALTER: &str = "Create a table of the new form and copy the rows: INSERT INTO new SELECT ... FROM old.";
+const INDEXES: &str =
+    "The primary key is the only index yet; choose its columns for the look-ups you need.";
+const ALTER: &str =
+    "Create a table of the new form and copy the rows: INSERT INTO new SELECT ... FROM old.";
 
 /// First words, what it is called, and the hint. The first line that fits holds.
 const KNOWN: &[(&[&str], &str, &str)] = &[
@@ -26,7 +30,11 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["IMPORT", "MYSQLDUMP"], "IMPORT MYSQLDUMP", "Use CREATE TABLE, then IMPORT INTO."),
     (&["ANALYZE"], "ANALYZE", "Row counts are kept without it."),
     (&["ANALYSE"], "ANALYZE", "Row counts are kept without it."),
-    (&["VACUUM"], "VACUUM", "It is not needed: space is given back by itself; see cairn.tombstones."),
+    (
+        &["VACUUM"],
+        "VACUUM",
+        "It is not needed: space is given back by itself; see cairn.tombstones.",
+    ),
     (&["REINDEX"], "REINDEX", INDEXES),
     (&["CLUSTER"], "CLUSTER", "Rows are always in the order of the primary key."),
     (&["REFRESH"], "REFRESH", LATER),
@@ -44,7 +52,11 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["PREPARE", "TRANSACTION"], "PREPARE TRANSACTION", TRANSACTIONS),
     (&["PREPARE"], "PREPARE", PREPARED),
     (&["EXECUTE"], "EXECUTE", PREPARED),
-    (&["DECLARE"], "DECLARE", "Let the driver fetch in portions: the extended protocol has portals."),
+    (
+        &["DECLARE"],
+        "DECLARE",
+        "Let the driver fetch in portions: the extended protocol has portals.",
+    ),
     (&["FETCH"], "FETCH", "Let the driver fetch in portions: the extended protocol has portals."),
     (&["MOVE"], "MOVE", "Let the driver fetch in portions: the extended protocol has portals."),
     (&["CLOSE"], "CLOSE", "Let the driver fetch in portions: the extended protocol has portals."),
@@ -101,14 +113,26 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["SHOW", "CREATE", "SCHEMA"], "SHOW CREATE SCHEMA", LATER),
     (&["SHOW", "CREATE", "ALL"], "SHOW CREATE ALL", "Use SHOW CREATE TABLE for each table."),
     (&["SHOW", "GRANTS", "ON", "TABLE"], "SHOW GRANTS ON TABLE", "SHOW GRANTS lists memberships."),
-    (&["SHOW", "GRANTS", "ON", "DATABASE"], "SHOW GRANTS ON DATABASE", "SHOW GRANTS lists memberships."),
-    (&["SHOW", "GRANTS", "ON", "SCHEMA"], "SHOW GRANTS ON SCHEMA", "SHOW GRANTS lists memberships."),
+    (
+        &["SHOW", "GRANTS", "ON", "DATABASE"],
+        "SHOW GRANTS ON DATABASE",
+        "SHOW GRANTS lists memberships.",
+    ),
+    (
+        &["SHOW", "GRANTS", "ON", "SCHEMA"],
+        "SHOW GRANTS ON SCHEMA",
+        "SHOW GRANTS lists memberships.",
+    ),
     // SET.
     (&["SET", "LOCAL"], "SET LOCAL", "SET changes a variable for the session."),
     (&["SET", "ROLE"], "SET ROLE", "Connect as that user."),
     (&["SET", "SESSION", "AUTHORIZATION"], "SET SESSION AUTHORIZATION", "Connect as that user."),
     (&["RESET", "ROLE"], "RESET ROLE", "Connect as that user."),
-    (&["RESET", "SESSION", "AUTHORIZATION"], "RESET SESSION AUTHORIZATION", "Connect as that user."),
+    (
+        &["RESET", "SESSION", "AUTHORIZATION"],
+        "RESET SESSION AUTHORIZATION",
+        "Connect as that user.",
+    ),
     (&["SET", "CONSTRAINTS"], "SET CONSTRAINTS", "Constraints are checked at once."),
     // CREATE.
     (&["CREATE", "CHANGEFEED"], "CREATE CHANGEFEED", LATER),
@@ -119,7 +143,11 @@ const KNOWN: &[(&[&str], &str, &str)] = &[
     (&["CREATE", "INVERTED"], "CREATE INVERTED INDEX", INDEXES),
     (&["CREATE", "VIEW"], "CREATE VIEW", "Use WITH name AS (SELECT ...) in the query."),
     (&["CREATE", "RECURSIVE"], "CREATE VIEW", "Use WITH name AS (SELECT ...) in the query."),
-    (&["CREATE", "MATERIALIZED"], "CREATE MATERIALIZED VIEW", "Use CREATE TABLE and INSERT INTO ... SELECT."),
+    (
+        &["CREATE", "MATERIALIZED"],
+        "CREATE MATERIALIZED VIEW",
+        "Use CREATE TABLE and INSERT INTO ... SELECT.",
+    ),
     (&["CREATE", "OR"], "CREATE OR REPLACE", "Use DROP and CREATE."),
     (&["CREATE", "TEMP"], "CREATE TEMP TABLE", "Use CREATE TABLE and DROP TABLE."),
     (&["CREATE", "TEMPORARY"], "CREATE TEMP TABLE", "Use CREATE TABLE and DROP TABLE."),
@@ -190,9 +218,10 @@ const UNEXPLAINED: &[&str] = &[
 /// The statement, if it is a known one that is not built; all of it is read then.
 pub(super) fn parse_known(cursor: &mut Cursor<'_>) -> Option<Statement> {
     // A later release may give these names to variables.
-    let assigned = cursor.rest().get(2).is_some_and(|third| {
-        third.is("TO") || third.token == sqlparser::tokenizer::Token::Eq
-    });
+    let assigned = cursor
+        .rest()
+        .get(2)
+        .is_some_and(|third| third.is("TO") || third.token == sqlparser::tokenizer::Token::Eq);
     if let Some((_, what, hint)) = KNOWN.iter().find(|(words, ..)| cursor.sees(words))
         && !(assigned && cursor.sees(&["SET"]))
     {

@@ -84,11 +84,7 @@ fn parse_set_cluster_setting(cursor: &mut Cursor<'_>) -> Result<Statement> {
     if !cursor.eat_token(&Token::Eq) {
         cursor.expect(&["TO"]).map_err(|_| cursor.unexpected("= or TO"))?;
     }
-    let value = if cursor.eat(&["DEFAULT"]) {
-        None
-    } else {
-        Some(cursor.loose_value("a value")?)
-    };
+    let value = if cursor.eat(&["DEFAULT"]) { None } else { Some(cursor.loose_value("a value")?) };
     Ok(Statement::SetClusterSetting { name, value })
 }
 

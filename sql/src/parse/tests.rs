@@ -45,14 +45,20 @@ fn job_statements_print_as_canonical_sql() {
     check("SHOW JOBS select 1", "SHOW JOBS (SELECT 1)");
     check("SHOW JOBS (SELECT 1)", "SHOW JOBS (SELECT 1)");
     check("SHOW JOBS ((VALUES (1), (2)))", "SHOW JOBS (VALUES (1), (2))");
-    check("SHOW JOBS WITH x AS (SELECT 1) SELECT * FROM x", "SHOW JOBS (WITH x AS (SELECT 1) SELECT * FROM x)");
+    check(
+        "SHOW JOBS WITH x AS (SELECT 1) SELECT * FROM x",
+        "SHOW JOBS (WITH x AS (SELECT 1) SELECT * FROM x)",
+    );
     check("SHOW JOB WHEN COMPLETE 7", "SHOW JOB WHEN COMPLETE 7");
     check("SHOW JOBS WHEN COMPLETE 7", "SHOW JOB WHEN COMPLETE 7");
     check("SHOW JOBS WHEN COMPLETE (SELECT 7)", "SHOW JOBS WHEN COMPLETE (SELECT 7)");
     check("SHOW JOB WHEN COMPLETE SELECT 7", "SHOW JOBS WHEN COMPLETE (SELECT 7)");
     check("SHOW JOB WHEN COMPLETE (SELECT 7)", "SHOW JOB WHEN COMPLETE (SELECT 7)");
     check("cancel job 1 + 2", "CANCEL JOB 1 + 2");
-    check("CANCEL JOB (SELECT max(job_id) FROM [SHOW JOBS])", "CANCEL JOB (SELECT max(job_id) FROM [SHOW JOBS])");
+    check(
+        "CANCEL JOB (SELECT max(job_id) FROM [SHOW JOBS])",
+        "CANCEL JOB (SELECT max(job_id) FROM [SHOW JOBS])",
+    );
     check("PAUSE JOB '5'::INT8", "PAUSE JOB '5'::INT8");
     check("RESUME JOBS VALUES (1)", "RESUME JOBS (VALUES (1))");
     check(
@@ -140,7 +146,9 @@ fn sources_are_named_in_order_and_never_as_a_name_of_the_statement() {
 
 #[test]
 fn brackets_elsewhere_stay_what_they_are() {
-    for sql in ["SELECT a[1]", "SELECT ARRAY[a, b][1]", "SELECT ARRAY[show, jobs]", "SELECT f(a[i], b[j])"] {
+    for sql in
+        ["SELECT a[1]", "SELECT ARRAY[a, b][1]", "SELECT ARRAY[show, jobs]", "SELECT f(a[i], b[j])"]
+    {
         let Statement::Sql(parsed) = one(sql) else { panic!("not SQL") };
         assert!(parsed.sources.is_empty(), "{sql}");
         check(sql, sql);
@@ -154,7 +162,10 @@ fn import_takes_any_format_and_any_option() {
         "IMPORT INTO a.b.\"C d\" (k, \"V\") CSV DATA ('nodelocal://1/*.csv', $1) WITH skip = '1', detached, delimiter = '\t', nullif = ''",
     );
     check("IMPORT INTO t PARQUET DATA ('x')", "IMPORT INTO t PARQUET DATA ('x')");
-    check("IMPORT INTO t CSV DATA ('x') WITH skip = 1", "IMPORT INTO t CSV DATA ('x') WITH skip = '1'");
+    check(
+        "IMPORT INTO t CSV DATA ('x') WITH skip = 1",
+        "IMPORT INTO t CSV DATA ('x') WITH skip = '1'",
+    );
     let Statement::Import(import) = one("IMPORT INTO t CSV DATA ('x') WITH Skip = '1', detached")
     else {
         panic!("not an IMPORT")
@@ -210,9 +221,17 @@ fn settings_and_variables() {
 #[test]
 fn listings_of_the_catalog() {
     for sql in [
-        "SHOW DATABASES", "SHOW SCHEMAS", "SHOW SCHEMAS FROM db", "SHOW TABLES",
-        "SHOW TABLES FROM db.public", "SHOW COLUMNS FROM a.b.c", "SHOW CREATE TABLE t",
-        "SHOW USERS", "SHOW ROLES", "SHOW GRANTS", "SHOW GRANTS ON ROLE admin FOR max, \"Root\"",
+        "SHOW DATABASES",
+        "SHOW SCHEMAS",
+        "SHOW SCHEMAS FROM db",
+        "SHOW TABLES",
+        "SHOW TABLES FROM db.public",
+        "SHOW COLUMNS FROM a.b.c",
+        "SHOW CREATE TABLE t",
+        "SHOW USERS",
+        "SHOW ROLES",
+        "SHOW GRANTS",
+        "SHOW GRANTS ON ROLE admin FOR max, \"Root\"",
     ] {
         check(sql, sql);
     }
@@ -243,13 +262,22 @@ fn users_roles_and_memberships() {
 fn transactions_and_discard() {
     check("BEGIN", "BEGIN");
     check("begin work", "BEGIN");
-    check("START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY", "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY");
+    check(
+        "START TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY",
+        "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY",
+    );
     check("COMMIT", "COMMIT");
     check("END TRANSACTION", "COMMIT");
     check("ABORT", "ROLLBACK");
     check("ROLLBACK AND NO CHAIN", "ROLLBACK");
-    check("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE");
-    check("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    check(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+    );
+    check(
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    );
     check("DISCARD TEMPORARY", "DISCARD TEMP");
     check("discard all", "DISCARD ALL");
     refused("DISCARD", "       ^");
@@ -331,8 +359,7 @@ fn locations_in_a_tree_count_from_the_statements_own_beginning() {
     let Statement::Sql(sql) = &parsed.statement else { panic!("not SQL") };
     let sqlast::Statement::Query(query) = sql.ast.as_ref() else { panic!("not a query") };
     let sqlast::SetExpr::Select(select) = query.body.as_ref() else { panic!("not a SELECT") };
-    let sqlast::SelectItem::UnnamedExpr(sqlast::Expr::Identifier(x)) = &select.projection[1]
-    else {
+    let sqlast::SelectItem::UnnamedExpr(sqlast::Expr::Identifier(x)) = &select.projection[1] else {
         panic!("not a name")
     };
     assert_eq!(parsed.position(x.span.start).0, 27);
@@ -347,7 +374,10 @@ fn errors_point_into_the_text_that_was_sent() {
     refused("SELECT * FROM [SHOW JOBS x]", "                         ^");
     refused("SELECT * FROM [SHOW JOBS] WHERE", "                               ^");
     refused("SELECT * FROM [SHOW JOBS", "              ^");
-    refused("CANCEL JOBS (SELECT job_id FROM [SHOW JOBS] WHERE) WITH WAIT", "                                                 ^");
+    refused(
+        "CANCEL JOBS (SELECT job_id FROM [SHOW JOBS] WHERE) WITH WAIT",
+        "                                                 ^",
+    );
     refused("WITH x AS (SHOW JOBS 1 2) SELECT 1", "                     ^");
     refused("SELECT 'ö' 1", "           ^");
     refused("CREATE TABLE t (k INT8 k)", "                       ^");
@@ -373,13 +403,30 @@ fn hints_say_what_was_probably_meant() {
 fn deep_and_long_texts_end_in_an_error_and_not_in_the_stack() {
     let many = 20_000;
     for (prefix, repeated) in [
-        ("", "("), ("SELECT ", "("), ("SELECT ", "NOT "), ("SELECT ", "- "), ("SELECT ", "f("),
-        ("SELECT 1", " + 1"), ("SELECT 1", " UNION SELECT 1"), ("SELECT x", "[1]"),
-        ("SELECT * FROM ", "("), ("SELECT * FROM ", "["), ("SELECT * FROM ", "[SHOW JOBS (SELECT * FROM "),
-        ("", "EXPLAIN "), ("SELECT CASE ", "WHEN CASE "), ("SELECT ", "ARRAY["), ("SELECT x::", "int["),
-        ("CANCEL JOB ", "("), ("CANCEL JOBS ", "("), ("SELECT CAST(x AS ", "ARRAY<"),
-        ("SELECT ", "INTERVAL "), ("SELECT * FROM a ", "JOIN b "), ("WITH x AS ", "(WITH x AS "),
-        ("SELECT x", "::int"), ("SELECT ", "EXISTS (SELECT "), ("CREATE TABLE t (a ", "STRUCT<a "),
+        ("", "("),
+        ("SELECT ", "("),
+        ("SELECT ", "NOT "),
+        ("SELECT ", "- "),
+        ("SELECT ", "f("),
+        ("SELECT 1", " + 1"),
+        ("SELECT 1", " UNION SELECT 1"),
+        ("SELECT x", "[1]"),
+        ("SELECT * FROM ", "("),
+        ("SELECT * FROM ", "["),
+        ("SELECT * FROM ", "[SHOW JOBS (SELECT * FROM "),
+        ("", "EXPLAIN "),
+        ("SELECT CASE ", "WHEN CASE "),
+        ("SELECT ", "ARRAY["),
+        ("SELECT x::", "int["),
+        ("CANCEL JOB ", "("),
+        ("CANCEL JOBS ", "("),
+        ("SELECT CAST(x AS ", "ARRAY<"),
+        ("SELECT ", "INTERVAL "),
+        ("SELECT * FROM a ", "JOIN b "),
+        ("WITH x AS ", "(WITH x AS "),
+        ("SELECT x", "::int"),
+        ("SELECT ", "EXISTS (SELECT "),
+        ("CREATE TABLE t (a ", "STRUCT<a "),
     ] {
         let sql = format!("{prefix}{}", repeated.repeat(many));
         let error = error(&sql);
@@ -391,14 +438,96 @@ fn deep_and_long_texts_end_in_an_error_and_not_in_the_stack() {
 /// Strategy: texts that look like statements to their beginning, and arbitrary ones.
 fn soup() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
-        "SHOW", "JOB", "JOBS", "CANCEL", "PAUSE", "RESUME", "WITH", "WAIT", "REASON", "=", "'x'",
-        "'30s'", "(", ")", "[", "]", ",", ";", "SELECT", "FROM", "WHERE", "job_id", "*", "1", "$1",
-        "IMPORT", "INTO", "t", "CSV", "DATA", "skip", "SET", "RESET", "CLUSTER", "SETTING", "TO",
-        "ALL", "AS", "x", "WHEN", "COMPLETE", "AUTOMATIC", "CREATE", "USER", "TABLE", "DROP",
-        "GRANT", "admin", "REVOKE", "BEGIN", "EXPLAIN", "JOIN", "ON", "USING", "INSERT", "VALUES",
-        "UPDATE", "DELETE", "UNION", "CASE", "END", "NOT", "-", "+", "::", ".", "\"q\"", "é", "--",
-        "/*", "*/", "E'\\t'", "$$", "ARRAY", "INT8", "PRIMARY", "KEY", "INTERVAL", "NULL", "IN",
-        "LATERAL", "OVER", "FILTER", "ORDER", "BY", "LIMIT", "SHOW JOBS", "FROM [SHOW JOBS]", "<", ">",
+        "SHOW",
+        "JOB",
+        "JOBS",
+        "CANCEL",
+        "PAUSE",
+        "RESUME",
+        "WITH",
+        "WAIT",
+        "REASON",
+        "=",
+        "'x'",
+        "'30s'",
+        "(",
+        ")",
+        "[",
+        "]",
+        ",",
+        ";",
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "job_id",
+        "*",
+        "1",
+        "$1",
+        "IMPORT",
+        "INTO",
+        "t",
+        "CSV",
+        "DATA",
+        "skip",
+        "SET",
+        "RESET",
+        "CLUSTER",
+        "SETTING",
+        "TO",
+        "ALL",
+        "AS",
+        "x",
+        "WHEN",
+        "COMPLETE",
+        "AUTOMATIC",
+        "CREATE",
+        "USER",
+        "TABLE",
+        "DROP",
+        "GRANT",
+        "admin",
+        "REVOKE",
+        "BEGIN",
+        "EXPLAIN",
+        "JOIN",
+        "ON",
+        "USING",
+        "INSERT",
+        "VALUES",
+        "UPDATE",
+        "DELETE",
+        "UNION",
+        "CASE",
+        "END",
+        "NOT",
+        "-",
+        "+",
+        "::",
+        ".",
+        "\"q\"",
+        "é",
+        "--",
+        "/*",
+        "*/",
+        "E'\\t'",
+        "$$",
+        "ARRAY",
+        "INT8",
+        "PRIMARY",
+        "KEY",
+        "INTERVAL",
+        "NULL",
+        "IN",
+        "LATERAL",
+        "OVER",
+        "FILTER",
+        "ORDER",
+        "BY",
+        "LIMIT",
+        "SHOW JOBS",
+        "FROM [SHOW JOBS]",
+        "<",
+        ">",
     ]);
     prop::collection::vec(words, 0..24).prop_map(|words| words.join(" "))
 }
@@ -406,42 +535,72 @@ fn soup() -> impl Strategy<Value = String> {
 /// A query, printed as `sqlparser` prints it.
 fn queries() -> impl Strategy<Value = String> {
     let source = prop::sample::select(vec![
-        "t", "[SHOW JOBS]", "[SHOW AUTOMATIC JOBS] AS j", "[IMPORT INTO t CSV DATA ('x')]",
-        "[SELECT k FROM t]", "[SHOW JOB 5]",
+        "t",
+        "[SHOW JOBS]",
+        "[SHOW AUTOMATIC JOBS] AS j",
+        "[IMPORT INTO t CSV DATA ('x')]",
+        "[SELECT k FROM t]",
+        "[SHOW JOB 5]",
     ]);
     let filter = prop::sample::select(vec![
-        "", " WHERE status = 'paused'", " WHERE a[1] = 2", " WHERE job_id IN (1, $3)",
+        "",
+        " WHERE status = 'paused'",
+        " WHERE a[1] = 2",
+        " WHERE job_id IN (1, $3)",
         " WHERE EXISTS (SELECT 1 FROM [SHOW USERS])",
     ]);
     prop_oneof![
-        (source, filter).prop_map(|(source, filter)| format!("SELECT job_id FROM {source}{filter}")),
+        (source, filter)
+            .prop_map(|(source, filter)| format!("SELECT job_id FROM {source}{filter}")),
         Just("VALUES (1), (2)".to_owned()),
         Just("TABLE t".to_owned()),
     ]
 }
 
 fn names() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z_][a-z0-9_]{0,8}", "[A-Za-z \"'.é$]{1,6}".prop_map(|name| format!("\"{}\"", name.replace('"', "\"\"")))]
+    prop_oneof![
+        "[a-z_][a-z0-9_]{0,8}",
+        "[A-Za-z \"'.é$]{1,6}".prop_map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
+    ]
 }
 
 fn texts() -> impl Strategy<Value = String> {
-    prop_oneof!["[ -~é\n]{0,12}".prop_map(|text| format!("'{}'", text.replace('\'', "''"))), (1..99_u16).prop_map(|number| format!("${number}"))]
+    prop_oneof![
+        "[ -~é\n]{0,12}".prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
+        (1..99_u16).prop_map(|number| format!("${number}"))
+    ]
 }
 
 /// Statements of ours, written in one of the ways in which they may be written.
 fn statements() -> impl Strategy<Value = String> {
     let control_options = prop::sample::select(vec![
-        "", " WITH WAIT", " WITH REASON = 'a ''b'''", " with wait = '30s', reason = $2",
+        "",
+        " WITH WAIT",
+        " WITH REASON = 'a ''b'''",
+        " with wait = '30s', reason = $2",
         " WITH REASON = 'x', WAIT",
     ]);
     let verbs = prop::sample::select(vec!["CANCEL", "PAUSE", "resume"]);
-    let expr = prop::sample::select(vec!["1", "$1", "1 + 2", "(SELECT max(job_id) FROM [SHOW JOBS])", "f(a)[1]", "NULL"]);
+    let expr = prop::sample::select(vec![
+        "1",
+        "$1",
+        "1 + 2",
+        "(SELECT max(job_id) FROM [SHOW JOBS])",
+        "f(a)[1]",
+        "NULL",
+    ]);
     prop_oneof![
         (verbs.clone(), expr.clone(), control_options.clone())
             .prop_map(|(verb, expr, options)| format!("{verb} JOB {expr}{options}")),
-        (verbs, queries(), any::<bool>(), control_options).prop_map(|(verb, query, bare, options)| {
-            if bare { format!("{verb} JOBS {query}{options}") } else { format!("{verb} JOBS ({query}){options}") }
-        }),
+        (verbs, queries(), any::<bool>(), control_options).prop_map(
+            |(verb, query, bare, options)| {
+                if bare {
+                    format!("{verb} JOBS {query}{options}")
+                } else {
+                    format!("{verb} JOBS ({query}){options}")
+                }
+            }
+        ),
         (expr, any::<bool>()).prop_map(|(expr, wait)| {
             format!("SHOW JOB {}{expr}", if wait { "WHEN COMPLETE " } else { "" })
         }),
@@ -455,16 +614,32 @@ fn statements() -> impl Strategy<Value = String> {
             prop::collection::vec((names(), prop::option::of(texts())), 0..4),
         )
             .prop_map(|(table, columns, places, options)| {
-                let columns = if columns.is_empty() { String::new() } else { format!("({})", columns.join(",")) };
+                let columns = if columns.is_empty() {
+                    String::new()
+                } else {
+                    format!("({})", columns.join(","))
+                };
                 let options: Vec<String> = options
                     .into_iter()
-                    .map(|(name, value)| value.map_or(name.clone(), |value| format!("{name}={value}")))
+                    .map(|(name, value)| {
+                        value.map_or(name.clone(), |value| format!("{name}={value}"))
+                    })
                     .collect();
-                let with = if options.is_empty() { String::new() } else { format!(" WITH {}", options.join(", ")) };
-                format!("IMPORT INTO {} {columns} CSV DATA ({}){with}", table.join("."), places.join(", "))
+                let with = if options.is_empty() {
+                    String::new()
+                } else {
+                    format!(" WITH {}", options.join(", "))
+                };
+                format!(
+                    "IMPORT INTO {} {columns} CSV DATA ({}){with}",
+                    table.join("."),
+                    places.join(", ")
+                )
             }),
-        (names(), texts()).prop_map(|(name, value)| format!("SET CLUSTER SETTING {name} = {value}")),
-        (names(), texts()).prop_map(|(name, value)| format!("SET \"x{}\" = {value}", name.replace('"', ""))),
+        (names(), texts())
+            .prop_map(|(name, value)| format!("SET CLUSTER SETTING {name} = {value}")),
+        (names(), texts())
+            .prop_map(|(name, value)| format!("SET \"x{}\" = {value}", name.replace('"', ""))),
         (names(), names()).prop_map(|(role, user)| format!("GRANT {role} TO {user}, {user}")),
         names().prop_map(|name| format!("DROP USER IF EXISTS {name}")),
         names().prop_map(|name| format!("SHOW COLUMNS FROM {name}")),

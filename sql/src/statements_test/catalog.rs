@@ -50,7 +50,7 @@ async fn truncate_empties_a_table_and_gives_its_space_back() {
     let root = fresh.root();
     root.run("CREATE TABLE t (k INT8 PRIMARY KEY)").await;
     root.run("INSERT INTO t SELECT x FROM generate_series(1, 1000) AS g(x)").await;
-    assert_eq!(root.run("TRUNCATE TABLE t").await.tag, "TRUNCATE TABLE");
+    assert_eq!(root.run("TRUNCATE TABLE t").await.tag, "TRUNCATE");
     assert_eq!(root.value("SELECT count(*) FROM t").await, "0");
     root.run("INSERT INTO t VALUES (1)").await;
     assert_eq!(root.value("SELECT count(*) FROM t").await, "1");
@@ -65,8 +65,8 @@ async fn a_table_definition_is_checked() {
         ("CREATE TABLE t (a INT8, a TEXT)", "42701"),
         ("CREATE TABLE t (a INT8, PRIMARY KEY (b))", "42703"),
         ("CREATE TABLE t (a INT8 PRIMARY KEY, b INT8 PRIMARY KEY)", "42P16"),
-        ("CREATE TABLE t (a GEOMETRY)", "42704"),
-        ("CREATE TABLE t (a INT8 DEFAULT 'x')", "42804"),
+        ("CREATE TABLE t (a NO_SUCH_TYPE)", "42704"),
+        ("CREATE TABLE t (a INT8 DEFAULT 'x')", "22P02"),
         ("CREATE TABLE t (a INT8 UNIQUE)", "0A000"),
         ("CREATE TABLE t (a INT8 CHECK (a > 1))", "0A000"),
         ("CREATE TABLE t (a DECIMAL(50,2))", "22023"),

@@ -30,8 +30,8 @@ const BTREE_OID: i64 = 403;
 const UTF8: i64 = 6;
 
 /// Names of the tables made here.
-pub(crate) const TABLES: [&str; 24] = [
-    "pg_am", "pg_attrdef", "pg_attribute", "pg_auth_members", "pg_class", "pg_collation",
+pub(crate) const TABLES: [&str; 23] = [
+    "pg_am", "pg_attrdef", "pg_attribute", "pg_auth_members", "pg_class",
     "pg_constraint", "pg_database", "pg_description", "pg_enum", "pg_extension", "pg_index",
     "pg_namespace", "pg_proc", "pg_range", "pg_roles", "pg_sequence", "pg_settings",
     "pg_shdescription", "pg_tables", "pg_tablespace", "pg_type", "pg_user", "pg_views",
@@ -283,7 +283,6 @@ pub(crate) fn columns(name: &str) -> Option<SchemaRef> {
         ]),
         "pg_auth_members" => schema(&[("roleid", OID), ("member", OID), ("grantor", OID), ("admin_option", BOOL)]),
         "pg_class" => class_columns(),
-        "pg_collation" => schema(&[("oid", OID), ("collname", TEXT), ("collnamespace", OID)]),
         "pg_constraint" => constraint_columns(),
         "pg_database" => database_columns(),
         "pg_description" => schema(&[("objoid", OID), ("classoid", OID), ("objsubid", OID), ("description", TEXT)]),
@@ -384,7 +383,6 @@ fn fill(facts: &Facts, name: &str, rows: &mut Rows) {
         "pg_attribute" => attributes(facts, &snapshot, rows),
         "pg_auth_members" => members(&snapshot, rows),
         "pg_class" => classes(facts, &snapshot, rows),
-        "pg_collation" => rows.push([oid(100), text("default"), oid(PG_CATALOG_OID)]),
         "pg_constraint" => constraints(&snapshot, database, rows),
         "pg_database" => databases(&snapshot, rows),
         "pg_index" => indexes(&snapshot, database, rows),

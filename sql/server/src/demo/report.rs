@@ -4,35 +4,41 @@
 //! takes longer than its hang limit counts as hanging.
 
 use super::load::{Latency, Summary};
-use crate::terminal::{count, say};
+use crate::terminal::count;
 use std::time::Duration;
 
 /// Width of the labels.
 const LABEL_WIDTH: usize = 44;
 
 /// Collects checks while it prints.
-#[derive(Default)]
 pub(super) struct Report {
+    /// Where lines go.
+    say: fn(&str),
     checks: usize,
     failed: Vec<String>,
 }
 
 impl Report {
+    /// A report that prints its lines with `say`.
+    pub(super) fn new(say: fn(&str)) -> Report {
+        Report { say, checks: 0, failed: Vec::new() }
+    }
+
     /// Begins a step.
     pub(super) fn step(&self, number: usize, what: &str) {
-        say(&format!("\n{number}. {what}"));
+        (self.say)(&format!("\n{number}. {what}"));
     }
 
     /// A fact without a check.
     pub(super) fn fact(&self, label: &str, value: &str) {
-        say(&line(" ", label, value));
+        (self.say)(&line(" ", label, value));
     }
 
     /// A fact that must hold.
     pub(super) fn check(&mut self, label: &str, holds: bool, value: &str) {
         self.checks += 1;
         let mark = if holds { "✓" } else { "✗" };
-        say(&line(mark, label, value));
+        (self.say)(&line(mark, label, value));
         if !holds {
             self.failed.push(format!("{label}: {value}"));
         }
@@ -86,14 +92,18 @@ impl Report {
 
     /// The last lines; true when every check held.
     pub(super) fn finish(self, took: Duration) -> bool {
-        say("");
+        (self.say)("");
         if self.failed.is_empty() {
-            say(&format!("All {} checks hold. The demo took {}.", self.checks, duration(took)));
+            (self.say)(&format!(
+                "All {} checks hold. The demo took {}.",
+                self.checks,
+                duration(took)
+            ));
             return true;
         }
-        say(&format!("{} of {} checks FAILED:", self.failed.len(), self.checks));
+        (self.say)(&format!("{} of {} checks FAILED:", self.failed.len(), self.checks));
         for failed in &self.failed {
-            say(&format!("  ✗ {failed}"));
+            (self.say)(&format!("  ✗ {failed}"));
         }
         false
     }
@@ -104,10 +114,12 @@ fn line(mark: &str, label: &str, value: &str) -> String {
     format!("   {mark} {label}{gap} {value}").trim_end().to_owned()
 }
 
-/// A time for people: `12.3 s`, `45 ms`, `0.8 ms`.
+/// A time for people: `12.3 s`, `45 ms`, `1.2 ms`, `0.03 ms`.
 pub(super) fn duration(time: Duration) -> String {
     let millis = time.as_secs_f64() * 1000.0;
-    if millis < 10.0 {
+    if millis < 1.0 {
+        format!("{millis:.2} ms")
+    } else if millis < 10.0 {
         format!("{millis:.1} ms")
     } else if millis < 1000.0 {
         format!("{millis:.0} ms")
@@ -122,7 +134,7 @@ mod tests {
 
     #[test]
     fn one_failed_check_fails_the_report() {
-        let mut report = Report::default();
+        let mut report = Report::new(|_| ());
         report.equal("rows", "3", "3");
         report.time("canceled after", Some(Duration::from_secs(1)), Duration::from_secs(5));
         report.time("disk back after", None, Duration::from_secs(30));
@@ -132,6 +144,7 @@ mod tests {
 
     #[test]
     fn times_are_readable() {
+        assert_eq!(duration(Duration::from_micros(34)), "0.03 ms");
         assert_eq!(duration(Duration::from_micros(1234)), "1.2 ms");
         assert_eq!(duration(Duration::from_millis(45)), "45 ms");
         assert_eq!(duration(Duration::from_millis(12_340)), "12.3 s");

@@ -3,6 +3,7 @@
 use super::measure::Disk;
 use crate::client::{describe, query};
 pub(super) use crate::jobs::Watched;
+use crate::terminal::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -64,8 +65,15 @@ impl Job {
         let style = ProgressStyle::with_template("   {bar:40} {percent:>3} % {wide_msg}");
         bar.set_style(style.map_err(|error| error.to_string())?);
         let began = Instant::now();
+        let mut said = 0;
         loop {
             let job = self.look(client).await?;
+            // Without a terminal there are no bars: a line for each quarter instead.
+            let quarter = (job.fraction * 4.0) as u64;
+            if bar.is_hidden() && quarter > said {
+                said = quarter;
+                say(&format!("     {:>3.0} % {}", job.fraction * 100.0, job.line()));
+            }
             bar.set_position((job.fraction * STEPS as f64) as u64);
             bar.set_message(job.line());
             if so(&job) {

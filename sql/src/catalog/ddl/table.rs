@@ -9,7 +9,8 @@ use super::types::column_type;
 use crate::catalog::change::{NewColumn, NewTable};
 use crate::catalog::constant;
 use crate::catalog::descriptor::TableDescriptor;
-use crate::catalog::names::{identifier, quoted};
+use crate::catalog::names::{PUBLIC_SCHEMA, identifier, quoted};
+use crate::catalog::snapshot::CatalogSnapshot;
 use crate::error::{Result, SqlError, code};
 
 /// The table that a CREATE TABLE wants.
@@ -186,9 +187,9 @@ fn refuse_what_is_not_built(create: &CreateTable) -> Result<()> {
     Ok(())
 }
 
-/// The statement that makes this table, as CockroachDB writes it.
+/// The statement that makes this table, as CockroachDB writes it: with its schema.
 #[must_use]
-pub fn show_create_table(table: &TableDescriptor) -> String {
+pub fn show_create_table(catalog: &CatalogSnapshot, table: &TableDescriptor) -> String {
     let mut lines = Vec::with_capacity(table.columns.len() + 1);
     for column in &table.columns {
         let null = if column.nullable { "NULL" } else { "NOT NULL" };
@@ -213,5 +214,8 @@ pub fn show_create_table(table: &TableDescriptor) -> String {
         let name = format!("{}_pkey", table.name);
         lines.push(format!("CONSTRAINT {} PRIMARY KEY ({})", quoted(&name), parts.join(", ")));
     }
-    format!("CREATE TABLE {} (\n\t{}\n)", quoted(&table.name), lines.join(",\n\t"))
+    let schema = catalog.schema_by_id(table.schema_id);
+    let schema = schema.map_or(PUBLIC_SCHEMA, |schema| schema.name.as_str());
+    let (schema, name) = (quoted(schema), quoted(&table.name));
+    format!("CREATE TABLE {schema}.{name} (\n\t{}\n)", lines.join(",\n\t"))
 }

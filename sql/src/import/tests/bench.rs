@@ -1,5 +1,6 @@
 //! A store, its jobs, its catalog and a folder of files, for tests of imports.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,15 @@ use cairn_engine::key::Direction;
 use cairn_engine::{Batch, Engine, Options, SpanFamily, SpanId, SpanRef, Sync};
 use cairn_jobs::{ControlOptions, JobId, JobView, Jobs, JobsOptions, NewJob, State, SystemClock};
 
+use super::super::args::InputPlace;
 use super::super::options::Options as ImportOptions;
 use super::super::plan::Planner;
+use super::super::rows::{Block, Encoder};
+use super::super::source::Input;
 use super::super::{ImportArgs, ImportKind, Limits};
 use crate::ast::{Column, Import, ImportOption, Name, Place, Position, Text};
 use crate::catalog::{Catalog, NewColumn, NewTable, TableDescriptor};
+use crate::error::SqlError;
 use crate::place::External;
 use crate::row::{RowCodec, hidden_key};
 use crate::value::{ColumnType, Datum};
@@ -47,6 +52,43 @@ pub(super) fn csv(keys: impl IntoIterator<Item = i64>) -> String {
 /// The rows as [`Bench::rows`] shows them.
 pub(super) fn expected(keys: impl IntoIterator<Item = i64>) -> Vec<String> {
     keys.into_iter().map(|key| line(key).trim_end().replace(',', "|")).collect()
+}
+
+/// About what a row of TPC-H's lineitem is made of.
+pub(super) const WIDE: &str = "l: a int key, b int, c int, d int, e decimal(10,2), f decimal(10,2), \
+     g decimal(4,1), h text, i text, j timestamptz, k text, l text, m text";
+
+/// Rows of [`WIDE`], about 120 bytes each.
+pub(super) fn wide(keys: Vec<i64>) -> String {
+    let mut text = String::new();
+    for key in keys {
+        let (b, c, e) = (key % 200_000, key % 10_000, key % 99_999);
+        writeln!(
+            text,
+            "{key}|{b}|{c}|{}|{e}.{:02}|0.0{}|{}|N|O|1996-03-13 00:00:00+00|DELIVER IN PERSON|TRUCK|egular courts above the {c}",
+            key % 7,
+            key % 100,
+            key % 9,
+            key % 50,
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// Reads and encodes the files of a job and throws the rows away; answers their number.
+pub(super) fn encode_only(bench: &Bench, table: &TableDescriptor, args: &ImportArgs) -> u64 {
+    let args = Arc::new(args.clone());
+    let encoder = Encoder::new(&args, table, SpanId::from_raw(1)).unwrap();
+    let external = External::new(bench.folder.path().join("extern"));
+    let input = Input::new(external, args, encoder, Limits::default().block_bytes);
+    let mut rows = 0;
+    let count = |block: Block| {
+        rows += block.len() as u64;
+        Ok(())
+    };
+    input.read(&InputPlace::start_of(0), count).unwrap();
+    rows
 }
 
 /// Some order, always the same one for a seed.
@@ -109,6 +151,10 @@ impl Bench {
         Self { folder, engine, jobs, catalog }
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     pub(super) fn file(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join("extern").join(name), text).unwrap();
     }
@@ -156,6 +202,25 @@ impl Bench {
         let row = [Datum::Int(key), Datum::Text("inserted".to_owned()), Datum::Null, Datum::Null];
         let mut batch = Batch::new();
         batch.put_row(table.home_span(), &codec.encode_key(&row), &codec.encode_value(&row));
+        self.engine.commit(batch, Sync::Yes).unwrap();
+    }
+
+    /// The table as it is now.
+    pub(super) fn current(&self, table: &TableDescriptor) -> Arc<TableDescriptor> {
+        Arc::clone(self.catalog.current().table(table.id).unwrap())
+    }
+
+    /// Deletes all rows as DELETE would: where they are.
+    pub(super) fn delete_all(&self, table: &TableDescriptor) {
+        use std::ops::Bound::Unbounded;
+        let view = self.engine.view();
+        let mut batch = Batch::new();
+        for span in self.current(table).all_spans() {
+            let mut scan = view.scan(span, Unbounded, Unbounded, false).unwrap();
+            while let Some((key, _)) = scan.next().unwrap() {
+                batch.delete_row(span, key);
+            }
+        }
         self.engine.commit(batch, Sync::Yes).unwrap();
     }
 
@@ -209,6 +274,18 @@ impl Bench {
         files: &[&str],
         options: &str,
     ) -> NewJob<ImportArgs> {
+        self.plan(table, columns, files, options, 0).unwrap()
+    }
+
+    /// The job of a statement, or why there can be none.
+    pub(super) fn plan(
+        &self,
+        table: &Arc<TableDescriptor>,
+        columns: &[&str],
+        files: &[&str],
+        options: &str,
+        free_floor: u64,
+    ) -> Result<NewJob<ImportArgs>, SqlError> {
         let literal = |text: &str| Text::Literal(text.to_owned());
         let at = Position(1);
         let options = options.split(',').filter(|option| !option.is_empty()).map(|option| {
@@ -231,10 +308,10 @@ impl Bench {
             full_name: table.name.clone(),
             engine: self.engine.clone(),
             external: External::new(self.folder.path().join("extern")),
-            free_floor: 0,
+            free_floor,
         };
-        let options = ImportOptions::new(&import.options).unwrap();
-        NewJob::new(planner.args(&import, &options).unwrap(), import.to_string())
+        let options = ImportOptions::new(&import.options)?;
+        Ok(NewJob::new(planner.args(&import, &options)?, import.to_string()))
     }
 
     pub(super) async fn submit(
@@ -351,7 +428,8 @@ pub(super) async fn crash_twice(keys: Vec<i64>, point: &str, nth: u32) {
     let id = bench.jobs.submit::<ImportKind>(job);
     bench.engine.crash().arm(point, nth);
     let id = id.await;
-    bench.dies_or_ends(id.as_ref().ok().copied()).await;
+    let died = bench.dies_or_ends(id.as_ref().ok().copied()).await;
+    assert!(died, "{point} {nth} was not reached");
     bench.close().await;
 
     let bench = Bench::open(Folder::Lent(path.clone()), LIMITS, |engine| {
@@ -373,7 +451,8 @@ pub(super) async fn crash_twice(keys: Vec<i64>, point: &str, nth: u32) {
 }
 
 impl Bench {
-    async fn dies_or_ends(&self, id: Option<JobId>) {
+    /// Whether it died.
+    async fn dies_or_ends(&self, id: Option<JobId>) -> bool {
         let over = async {
             loop {
                 let job = match id {
@@ -382,12 +461,12 @@ impl Bench {
                 };
                 let ended = job.is_none_or(|job| job.state.is_terminal());
                 if self.engine.crash().is_dead() || ended {
-                    return;
+                    return self.engine.crash().is_dead();
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), over).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), over).await.unwrap()
     }
 }
 
