@@ -17,9 +17,8 @@
 //!
 //! The latch is generic over its lock so that `shuttle` can run the same code (`latch_model.rs`).
 
-use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::error::{EngineError, Result};
 use crate::id::{Epoch, OwnerId};
@@ -85,26 +84,6 @@ impl<L: EpochLock> Latch<L> {
     /// ingest call takes. An epoch that is not higher changes nothing.
     pub fn raise(&self, epoch: Epoch) {
         self.lock.exclusive(|current| *current = (*current).max(epoch));
-    }
-}
-
-/// All latches of a store, made on first use.
-#[derive(Debug, Default)]
-pub(crate) struct Latches {
-    // Guards the map only; never held while a latch is waited for.
-    by_owner: Mutex<HashMap<OwnerId, Arc<Latch>>>,
-}
-
-impl Latches {
-    /// The latch of `owner`; made at `epoch` if there is none yet.
-    pub(crate) fn of(&self, owner: OwnerId, epoch: Epoch) -> Arc<Latch> {
-        let mut map = self.by_owner.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(map.entry(owner).or_insert_with(|| Arc::new(Latch::new(owner, epoch))))
-    }
-
-    /// Forgets the latch of an owner that has ended. Whoever still holds it stays fenced by it.
-    pub(crate) fn forget(&self, owner: OwnerId) {
-        self.by_owner.lock().unwrap_or_else(PoisonError::into_inner).remove(&owner);
     }
 }
 

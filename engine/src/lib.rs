@@ -53,6 +53,8 @@ mod key_lock;
 mod latch;
 #[cfg(test)]
 mod latch_model;
+#[cfg(feature = "store")]
+mod latches;
 pub mod metrics;
 #[cfg(feature = "store")]
 mod open;

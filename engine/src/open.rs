@@ -21,7 +21,8 @@ use crate::family::Family;
 use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
 use crate::key;
 use crate::key_lock::KeyLocks;
-use crate::latch::{Latch, Latches};
+use crate::latch::Latch;
+use crate::latches::Latches;
 use crate::pacer::Governor;
 use crate::reclaimer::{ReclaimHandle, Shared};
 use crate::tuning::Tuning;
@@ -318,7 +319,8 @@ impl Engine {
         self.inner.latches.of(owner, epoch)
     }
 
-    /// Forgets the latch of an owner that has ended for good.
+    /// Forgets the latch of an owner that has ended for good. No worker of it may run any more: a latch
+    /// made anew would believe whatever epoch asks for it first.
     pub fn forget_latch(&self, owner: OwnerId) {
         self.inner.latches.forget(owner);
     }
