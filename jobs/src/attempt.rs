@@ -328,8 +328,7 @@ impl Publisher<'_> {
         change.batch = batch;
         job.progress().complete(now);
         inner.engine.latch(owner, core.epoch).raise(change.next.epoch);
-        let condemned = inner.make(PUBLISH, job, control, change)?;
-        inner.engine.condemned(&condemned);
+        inner.make(PUBLISH, job, control, change)?;
         *done = true;
         Ok(())
     }

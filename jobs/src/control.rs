@@ -114,7 +114,7 @@ pub enum ResumeOutcome {
 
 /// CANCEL.
 #[must_use]
-pub fn cancel(standing: Standing, cancellable: bool) -> CancelOutcome {
+pub(crate) fn cancel(standing: Standing, cancellable: bool) -> CancelOutcome {
     let Standing { state, cause } = standing;
     match state {
         State::Succeeded | State::Failed | State::Canceled | State::RevertFailed => {
@@ -141,7 +141,7 @@ pub fn cancel(standing: Standing, cancellable: bool) -> CancelOutcome {
 
 /// PAUSE.
 #[must_use]
-pub fn pause(standing: Standing) -> PauseOutcome {
+pub(crate) fn pause(standing: Standing) -> PauseOutcome {
     let state = standing.state;
     match state {
         State::Pending | State::Running | State::Reverting => PauseOutcome::Requested,
@@ -155,7 +155,7 @@ pub fn pause(standing: Standing) -> PauseOutcome {
 
 /// RESUME.
 #[must_use]
-pub fn resume(standing: Standing) -> ResumeOutcome {
+pub(crate) fn resume(standing: Standing) -> ResumeOutcome {
     let state = standing.state;
     match state {
         State::Paused => ResumeOutcome::Resumed,

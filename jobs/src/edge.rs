@@ -153,19 +153,25 @@ impl Inner {
         Ok(())
     }
 
-    /// Commits a change and lets memory follow. The caller holds the job's mutex.
+    /// Commits a change, closes the fence behind it, and lets memory follow. The caller holds the job's
+    /// mutex. When watchers see the change, everything that could write under an earlier epoch has
+    /// ended, and what was condemned is with the reclaimer.
     pub(crate) fn make(
         &self,
         step: Step,
         job: &Job,
         control: &mut Control,
         mut change: Change,
-    ) -> Result<Vec<SpanId>> {
+    ) -> Result<()> {
         job.put_progress(&mut change.batch);
         change.complete();
         self.commit_step(step, change.batch)?;
+        if change.next.epoch != control.epoch {
+            self.engine.latch(job.id.owner(), change.next.epoch).raise(change.next.epoch);
+        }
+        self.engine.condemned(&change.condemned);
         self.follow(job, control, change.next);
-        Ok(change.condemned)
+        Ok(())
     }
 
     /// Memory follows a durable change, and whoever watches is told.
@@ -211,12 +217,7 @@ impl Inner {
             return Ok(false);
         };
         fill(&mut change)?;
-        let epoch = change.next.epoch;
-        let condemned = self.make(step, job, &mut control, change)?;
-        // Everything that could write under an earlier epoch has ended when this returns.
-        self.engine.latch(job.id.owner(), epoch).raise(epoch);
-        drop(control);
-        self.engine.condemned(&condemned);
+        self.make(step, job, &mut control, change)?;
         Ok(true)
     }
 

@@ -97,3 +97,8 @@ pub use registry::{Jobs, JobsOptions, Submission};
 pub use settings::{Setting, SettingType, Settings, ShownSetting, Value};
 pub use state::{Cause, State};
 pub use watch::JobEvent;
+
+/// The examples of the README are compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -56,6 +56,12 @@ impl Slots {
         self.0.free.available_permits()
     }
 
+    /// A free slot, if there is one and nobody waits for it.
+    pub(crate) fn try_take(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        Some(Slot { permit: Some(permit), slots: self.clone() })
+    }
+
     /// Waits for a free slot.
     pub(crate) async fn take(&self) -> Slot {
         // The semaphore is never closed; without a permit the job would run outside of the count.

@@ -238,9 +238,12 @@ impl Driver {
     }
 
     async fn slot(&mut self) -> Option<Slot> {
+        let slots = self.inner.slots.clone();
+        if let Some(slot) = slots.try_take() {
+            return Some(slot);
+        }
         let _waiting = Gauge::waiting();
         self.note("waiting for a free slot");
-        let slots = self.inner.slots.clone();
         let mut slot = None;
         let woken = self.wait(async { slot = Some(slots.take().await) }).await;
         slot.filter(|_| woken == Woken::Ready)
@@ -297,7 +300,9 @@ impl Driver {
                 () = due(&mut self.quiet) => self.quiet = None,
                 () = self.job.reported.notified(), if !quiet => {
                     self.inner.show(&self.job);
-                    self.quiet = Some(self.inner.clock.sleep(SHOW_EVERY));
+                    // Display only, so by tokio's timer: who watches a test with a clock that
+                    // stands still wants to see something, too.
+                    self.quiet = Some(Box::pin(tokio::time::sleep(SHOW_EVERY)));
                     if self.flush.is_none() {
                         let interval = self.inner.settings.get_duration("jobs.checkpoint.interval");
                         self.flush = Some(self.inner.clock.sleep(interval));
@@ -580,7 +585,6 @@ impl Inner {
         }
         let number = next.attempts;
         self.make(step, job, &mut control, change)?;
-        self.engine.latch(job.id.owner(), epoch).raise(epoch);
         debug_assert!(self.ownership.renew(&control, epoch));
         // Before the mutex is free: a request that comes next finds the flag.
         let stop = job.begin();

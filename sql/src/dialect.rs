@@ -120,9 +120,9 @@ mod tests {
         let dialect: &dyn Dialect = &Bounded::new(1);
         assert!(dialect.is::<PostgreSqlDialect>());
         for text in ["SELECT f(a => 1, b := 2)", "SELECT 'x' || E'\\n' ~ 'y'", "SELECT a -> 'b'"] {
-            let ours = Parser::parse_sql(dialect, text);
-            assert_eq!(ours, Parser::parse_sql(&PostgreSqlDialect {}, text), "{text}");
-            assert!(ours.is_ok(), "{text}");
+            let print =
+                |dialect: &dyn Dialect| Parser::parse_sql(dialect, text).unwrap()[0].to_string();
+            assert_eq!(print(dialect), print(&PostgreSqlDialect {}), "{text}");
         }
     }
 }

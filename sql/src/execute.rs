@@ -105,9 +105,7 @@ fn statement<'a>(
             )),
             Statement::Commit => Ok(no_transaction(scope, "COMMIT")),
             Statement::Rollback => Ok(no_transaction(scope, "ROLLBACK")),
-            Statement::SetTransaction { session, modes } => {
-                set_transaction(scope, *session, modes)
-            }
+            Statement::SetTransaction { session, modes } => set_transaction(scope, *session, modes),
             Statement::Discard(what) => {
                 if *what == crate::ast::Discard::All {
                     scope.facts.with_variables(Variables::reset);

@@ -75,11 +75,8 @@ impl ScalarUDFImpl for RowFunction {
                 .collect::<Result<_>>()?;
             return Ok(ColumnarValue::Scalar((self.body)(&row)?));
         }
-        let arrays: Vec<ArrayRef> = args
-            .args
-            .iter()
-            .map(|arg| arg.to_array(args.number_rows))
-            .collect::<Result<_>>()?;
+        let arrays: Vec<ArrayRef> =
+            args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<Result<_>>()?;
         let mut values = Vec::with_capacity(args.number_rows);
         for index in 0..args.number_rows {
             let row: Vec<ScalarValue> = arrays
@@ -165,11 +162,10 @@ fn about_session(facts: &Arc<Facts>) -> Vec<ScalarUDF> {
         let facts = Arc::clone(facts);
         text(name, move |_| Some(read(&facts)))
     };
-    let mut all: Vec<ScalarUDF> =
-        ["current_user", "session_user", "user", "current_role"]
-            .into_iter()
-            .map(|name| of(name, |facts| facts.user.clone()))
-            .collect();
+    let mut all: Vec<ScalarUDF> = ["current_user", "session_user", "user", "current_role"]
+        .into_iter()
+        .map(|name| of(name, |facts| facts.user.clone()))
+        .collect();
     for name in ["current_database", "current_catalog"] {
         all.push(of(name, |facts| facts.database.clone()));
     }
@@ -241,9 +237,7 @@ fn about_catalog(facts: &Arc<Facts>) -> Vec<ScalarUDF> {
 fn plain() -> Vec<ScalarUDF> {
     let mut all = vec![
         text("version", |_| Some(crate::session::version())),
-        text("format_type", |row| {
-            Some(type_name(oid(row, 0)?, oid(row, 1).unwrap_or(-1)))
-        }),
+        text("format_type", |row| Some(type_name(oid(row, 0)?, oid(row, 1).unwrap_or(-1)))),
         text("pg_get_expr", |row| argument(row, 0)),
         text("pg_encoding_to_char", |row| {
             Some(if oid(row, 0)? == 6 { "UTF8" } else { "" }.to_owned())

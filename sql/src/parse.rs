@@ -149,11 +149,8 @@ fn parse_explain(cursor: &mut Cursor<'_>) -> Result<Statement> {
     let mut ahead = cursor.clone();
     ahead.expect(&["EXPLAIN"])?;
     while ahead.eat(&["ANALYZE"]) || ahead.eat(&["ANALYSE"]) || ahead.eat(&["VERBOSE"]) {}
-    let options = ahead.sees_token(&Token::LParen)
-        && ahead.rest().get(1).is_some_and(|inner| {
-            inner.word().is_some() && !inner.is_one_of(&["SELECT", "WITH", "VALUES", "TABLE"])
-        });
-    if options {
+    // `sqlparser` takes any parenthesis here for options, and so do we.
+    if ahead.sees_token(&Token::LParen) {
         ahead.skip(lex::after_closing(ahead.rest(), 0).unwrap_or(1));
     }
     let explained = ["SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE"];

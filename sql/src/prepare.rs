@@ -112,9 +112,8 @@ pub(crate) async fn prepare(
         each_query(&mut statement, &mut |query| type_placeholders(&mut query.ast, &unknown));
         (columns, _) = describe(scope, &statement).await?;
     }
-    let params = (1..=count)
-        .map(|number| types.get(&number).cloned().unwrap_or(DataType::Utf8))
-        .collect();
+    let params =
+        (1..=count).map(|number| types.get(&number).cloned().unwrap_or(DataType::Utf8)).collect();
     Ok(Prepared { params, columns, text: text.into(), statement: Arc::new(statement) })
 }
 
@@ -146,9 +145,10 @@ fn describe<'a>(scope: &'a Scope, statement: &'a Statement) -> BoxFuture<'a, Res
                 Ok((own(statement).as_ref().map(result_columns), params))
             }
             Statement::ShowVariable { name } => {
-                scope.facts.with_variables(|variables| variables.get(&name.name)).map_err(
-                    |error| error.with_position(name.at),
-                )?;
+                scope
+                    .facts
+                    .with_variables(|variables| variables.get(&name.name))
+                    .map_err(|error| error.with_position(name.at))?;
                 Ok((own(statement).as_ref().map(result_columns), HashMap::new()))
             }
             other => Ok((own(other).as_ref().map(result_columns), HashMap::new())),
@@ -171,11 +171,7 @@ async fn describe_query(scope: &Scope, query: &Sql) -> Result<Described> {
 }
 
 /// Checks that a query names jobs. Answers the types of its parameters.
-async fn describe_ids(
-    scope: &Scope,
-    verb: &str,
-    query: &Sql,
-) -> Result<HashMap<usize, DataType>> {
+async fn describe_ids(scope: &Scope, verb: &str, query: &Sql) -> Result<HashMap<usize, DataType>> {
     let relations = Relations::new(scope, described_sources(scope, query).await?);
     let planned = Query::plan(scope, &relations, query.ast.as_ref().clone()).await?;
     check_ids(verb, &planned)?;
@@ -275,7 +271,9 @@ fn only_placeholder(query: &Sql) -> Option<usize> {
 fn each_query(statement: &mut Statement, visit: &mut dyn FnMut(&mut Sql)) {
     match statement {
         Statement::Sql(query)
-        | Statement::ControlJobs(ControlJobs { jobs: Jobs::One(query) | Jobs::All(query), .. })
+        | Statement::ControlJobs(ControlJobs {
+            jobs: Jobs::One(query) | Jobs::All(query), ..
+        })
         | Statement::ShowJobs(ShowJobs { of: Some(Jobs::One(query) | Jobs::All(query)), .. }) => {
             visit(query);
             for source in &mut query.sources {
@@ -305,7 +303,8 @@ fn each_text(statement: &Statement, visit: &mut dyn FnMut(usize)) {
         Statement::ShowJobs(ShowJobs { of: Some(jobs), .. }) => &jobs.query().sources,
         Statement::Import(import) => {
             import.places.iter().for_each(|place| text(&place.uri));
-            let values = import.options.iter().filter_map(|ImportOption { value, .. }| value.as_ref());
+            let values =
+                import.options.iter().filter_map(|ImportOption { value, .. }| value.as_ref());
             values.for_each(text);
             return;
         }

@@ -3,6 +3,9 @@
 //! Keywords are in upper case, options in a fixed order, queries of job statements in parentheses;
 //! names are quoted only where they must be. A generated relation name is printed as the
 //! `[statement]` it stands for.
+//!
+//! Inside trees of `sqlparser` its own printing counts. It is faithful for what people write, but
+//! glues stacked unary operators together (`- ~x`), and then reads them as one.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 

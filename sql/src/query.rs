@@ -163,8 +163,8 @@ fn present(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
             cast(column, field.data_type()).map_err(DataFusionError::from)?
         });
     }
-    let options = datafusion::arrow::array::RecordBatchOptions::new()
-        .with_row_count(Some(batch.num_rows()));
+    let options =
+        datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(DataFusionError::from)?;
     Ok(batch)
@@ -203,9 +203,7 @@ fn pumped(
         // The channel also closes when the pump panicked: that is an error, not the end.
         match pump?.await {
             Ok(()) => None,
-            Err(error) => {
-                Some((Err(crate::session::panicked(error).into()), (receive, None)))
-            }
+            Err(error) => Some((Err(crate::session::panicked(error).into()), (receive, None))),
         }
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))

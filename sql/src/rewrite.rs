@@ -258,11 +258,35 @@ fn one_catalog_row(query: &mut Query) {
     if grouped || !catalog_only || is_aggregate(item) || query.limit_clause.is_some() {
         return;
     }
+    // `AND a.atthasdef` only says what finding a default says too, and a bare column of the row
+    // outside is a condition that the engine cannot turn into a join.
+    select.selection = select.selection.take().and_then(without_hint);
     let alias = Ident::with_quote('"', item_name(item));
     if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
         let expr = call("max", vec![expr.clone()]);
         *item = SelectItem::ExprWithAlias { expr, alias };
         query.order_by = None;
+    }
+}
+
+fn without_hint(condition: Expr) -> Option<Expr> {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            match (without_hint(*left), without_hint(*right)) {
+                (Some(left), Some(right)) => Some(Expr::BinaryOp {
+                    left: Box::new(left),
+                    op: BinaryOperator::And,
+                    right: Box::new(right),
+                }),
+                (left, right) => left.or(right),
+            }
+        }
+        Expr::CompoundIdentifier(parts)
+            if parts.last().is_some_and(|last| normalized(last) == "atthasdef") =>
+        {
+            None
+        }
+        other => Some(other),
     }
 }
 
@@ -419,10 +443,8 @@ fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
         }
         DataType::Timestamp(_, None) => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
         DataType::Decimal128(precision, scale) => {
-            let exact = ast::ExactNumberInfo::PrecisionAndScale(
-                u64::from(*precision),
-                i64::from(*scale),
-            );
+            let exact =
+                ast::ExactNumberInfo::PrecisionAndScale(u64::from(*precision), i64::from(*scale));
             ast::DataType::Decimal(exact)
         }
         _ => return None,
@@ -470,7 +492,8 @@ mod tests {
     #[test]
     fn a_look_up_in_the_catalog_is_an_aggregate_and_one_in_a_table_is_left_alone() {
         check(
-            "SELECT (SELECT d.adbin FROM pg_attrdef d WHERE d.adrelid = a.attrelid) FROM a",
+            "SELECT (SELECT d.adbin FROM pg_attrdef d \
+             WHERE d.adrelid = a.attrelid AND a.atthasdef) FROM a",
             "SELECT (SELECT max(d.adbin) AS \"adbin\" FROM pg_attrdef d \
              WHERE d.adrelid = a.attrelid) FROM a",
         );

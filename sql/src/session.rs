@@ -379,3 +379,18 @@ pub(crate) fn panicked(error: tokio::task::JoinError) -> SqlError {
     SqlError::internal(format!("internal error: {text}"))
         .with_detail("Only this statement ended; the session and the database go on.")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::statements_test::Fresh;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_statement_only() {
+        let fresh = Fresh::new();
+        let root = fresh.root();
+        let panics = async { panic!("on purpose") };
+        let error = root.0.isolated::<()>(panics).await.unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), ("XX000", "internal error: on purpose"));
+        assert_eq!(root.value("SELECT 1").await, "1");
+    }
+}

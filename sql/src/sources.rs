@@ -12,6 +12,8 @@
 //! Everything that is put in carries the place of what it stands for, so errors point into the
 //! text that was sent.
 
+use std::collections::BTreeSet;
+
 use sqlparser::ast as sqlast;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -253,7 +255,7 @@ fn begins_query(lexemes: &[Lexeme], here: usize) -> bool {
 
 /// Generates relation names that the statement does not use itself.
 struct Names<'a> {
-    taken: Vec<&'a str>,
+    taken: BTreeSet<&'a str>,
     last: usize,
 }
 
@@ -273,7 +275,7 @@ impl<'a> Names<'a> {
         loop {
             self.last += 1;
             let name = format!("[{}]", self.last);
-            if !self.taken.contains(&name.as_str()) {
+            if !self.taken.contains(name.as_str()) {
                 return name;
             }
         }

@@ -7,7 +7,6 @@ mod jobs;
 mod prepared;
 mod psql;
 mod session;
-mod zz;
 
 use std::path::Path;
 
@@ -67,6 +66,16 @@ impl Fresh {
     }
 }
 
+/// Every test ends by asking the doctor.
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let findings = crate::doctor::check(self.db.engine()).unwrap();
+            assert!(findings.is_empty(), "{findings:?}");
+        }
+    }
+}
+
 /// What a statement answered, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -93,12 +102,8 @@ impl Client {
             let prepared = self.0.prepare(&parsed, &[]).await?;
             let answer = self.0.execute(&prepared, params.clone()).await?;
             said = collected(answer).await?;
-            let described: Vec<String> = prepared
-                .columns
-                .iter()
-                .flatten()
-                .map(|column| column.name.clone())
-                .collect();
+            let described: Vec<String> =
+                prepared.columns.iter().flatten().map(|column| column.name.clone()).collect();
             assert_eq!(described, said.names, "what was described arrives: {sql}");
         }
         Ok(said)

@@ -33,7 +33,11 @@ pub(crate) struct KeyColumn {
 pub(crate) fn key_columns(table: &TableDescriptor) -> Vec<KeyColumn> {
     table
         .key_columns()
-        .map(|(column, direction)| KeyColumn { name: column.name.clone(), ty: column.ty, direction })
+        .map(|(column, direction)| KeyColumn {
+            name: column.name.clone(),
+            ty: column.ty,
+            direction,
+        })
         .collect()
 }
 

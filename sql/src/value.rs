@@ -29,7 +29,7 @@ use datafusion::common::ScalarValue;
 
 use crate::error::{SqlError, code};
 
-pub(crate) use number::rescale;
+pub(crate) use number::{fits_digits, rescale};
 
 /// Decimal digits that a DECIMAL can have.
 pub const DECIMAL_DIGITS_MAX: u8 = 38;

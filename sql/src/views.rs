@@ -65,9 +65,7 @@ pub(crate) fn is_virtual(parts: &[String]) -> bool {
         [schema, name] | [_, schema, name] => (schema.as_str(), name),
         _ => return false,
     };
-    VIRTUAL_SCHEMAS
-        .iter()
-        .any(|(known, names)| *known == schema && names.contains(&name.as_str()))
+    VIRTUAL_SCHEMAS.iter().any(|(known, names)| *known == schema && names.contains(&name.as_str()))
 }
 
 /// Fetches the rows of a virtual table.

@@ -1,7 +1,8 @@
 //! `cairn jobs`: looks at the jobs of a running server and controls them.
 //!
 //! Everything goes through SQL, as any other client would do it; so the rules of who may do what are the server's.
-//! Exit status: 0, 1 when the server refused or a job is unknown, 2 when there is no connection.
+//! Exit status: 0, 1 when the server refused or a job is unknown, 2 when there is no connection; `watch ID` ends with 1
+//! too when the job did not succeed.
 
 use crate::client::{DEFAULT_URL, Outcome, connect, describe, describe_message, query, run};
 use crate::table::Table;

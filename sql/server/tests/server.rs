@@ -1,6 +1,6 @@
 //! The real binary as its users see it: a server on a temporary store, drivers, and the command line.
 //!
-//! One server serves all tests of this file; each test uses tables of its own. What SQL answers is tested elsewhere;
+//! Each test has a server of its own. What SQL answers is tested elsewhere;
 //! here it is how the answers travel.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
@@ -49,6 +49,11 @@ impl Server {
         self.folder.path().join("store")
     }
 
+    /// HOST:PORT.
+    fn address(&self) -> &str {
+        self.url.split('@').nth(1).unwrap().split('/').next().unwrap()
+    }
+
     fn external(&self) -> PathBuf {
         self.store().join("extern")
     }
@@ -81,6 +86,30 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An address nobody listens on at the moment.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// What an HTTP server answers.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A file that takes a minute at 1 MiB/s.
+fn write_long_csv(server: &Server) {
+    let file = std::fs::File::create(server.external().join("long.csv")).unwrap();
+    let mut file = std::io::BufWriter::new(file);
+    for k in 0..200_000 {
+        writeln!(file, "{k},{}", "some text that makes the row longer ".repeat(3)).unwrap();
+    }
+    file.into_inner().unwrap();
 }
 
 fn cairn(arguments: &[&str]) -> Output {
@@ -196,12 +225,7 @@ async fn several_statements_in_one_message_run_in_order_until_the_first_error() 
 #[tokio::test]
 async fn a_notice_arrives_while_the_statement_runs_and_cancelling_it_leaves_the_job() {
     let server = Server::start(&[]);
-    let mut file =
-        std::io::BufWriter::new(std::fs::File::create(server.external().join("long.csv")).unwrap());
-    for k in 0..200_000 {
-        writeln!(file, "{k},{}", "some text that makes the row longer ".repeat(3)).unwrap();
-    }
-    file.into_inner().unwrap();
+    write_long_csv(&server);
     let (client, mut notices) = server.connect().await;
     client.batch_execute("CREATE TABLE long (k INT8 PRIMARY KEY, v TEXT)").await.unwrap();
     client.batch_execute("SET CLUSTER SETTING background.rate.max = '1MiB'").await.unwrap();
@@ -231,14 +255,101 @@ async fn a_notice_arrives_while_the_statement_runs_and_cancelling_it_leaves_the_
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_ends_its_wait_and_not_the_job() {
+    let http = free_address();
+    let server = Server::start(&["--http", &http]);
+    write_long_csv(&server);
+    let (client, _) = server.connect().await;
+    client.batch_execute("CREATE TABLE left_alone (k INT8 PRIMARY KEY, v TEXT)").await.unwrap();
+    client.batch_execute("SET CLUSTER SETTING background.rate.max = '1MiB'").await.unwrap();
+    let mut waiting = Wire::connect(&server);
+    waiting.send(b'Q', b"IMPORT INTO left_alone CSV DATA ('nodelocal://1/long.csv')\0");
+    while waiting.receive() != b'N' {}
+    assert!(get(&http, "/metrics").contains("cairn_sql_connections{} 2"));
+    drop(waiting);
+    let began = Instant::now();
+    while !get(&http, "/metrics").contains("cairn_sql_connections{} 1") {
+        assert!(began.elapsed() < Duration::from_secs(10), "the wait goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let job = client.query_one("SELECT job_id, status FROM cairn.jobs", &[]).await.unwrap();
+    assert_eq!(job.get::<_, &str>(1), "running");
+    let cancel = format!("CANCEL JOB {} WITH WAIT", job.get::<_, i64>(0));
+    client.batch_execute(&cancel).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_portal_gives_its_rows_in_portions() {
+    let server = Server::start(&[]);
+    let mut wire = Wire::connect(&server);
+    wire.send(b'P', b"s\0VALUES (1), (2), (3)\0\0\0");
+    wire.send(b'B', b"p\0s\0\0\0\0\0\0\0");
+    for limit in [2u8, 2, 2] {
+        wire.send(b'E', &[b'p', 0, 0, 0, 0, limit]);
+    }
+    wire.send(b'S', b"");
+    // Two rows and "suspended", one row and the tag, no row and the tag again.
+    assert_eq!(wire.until_ready(), ["1", "2", "DD", "s", "DC", "C", "Z"].concat());
+    // A portal ends with Sync, as PostgreSQL's does outside of a transaction.
+    wire.send(b'E', &[b'p', 0, 0, 0, 0, 0]);
+    wire.send(b'S', b"");
+    assert_eq!(wire.until_ready(), "EZ");
+    // A statement without text has no rows and no tag.
+    wire.send(b'P', b"\0 ; \0\0\0");
+    wire.send(b'B', b"\0\0\0\0\0\0\0\0");
+    wire.send(b'D', b"P\0");
+    wire.send(b'E', &[0, 0, 0, 0, 0]);
+    wire.send(b'S', b"");
+    assert_eq!(wire.until_ready(), "12nIZ");
+}
+
+/// The protocol by hand, for what drivers do not do.
+struct Wire(TcpStream);
+
+impl Wire {
+    fn connect(server: &Server) -> Wire {
+        let mut wire = Wire(TcpStream::connect(server.address()).unwrap());
+        wire.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let body = b"\0\x03\0\0user\0root\0\0";
+        wire.0.write_all(&(body.len() as u32 + 4).to_be_bytes()).unwrap();
+        wire.0.write_all(body).unwrap();
+        wire.until_ready();
+        wire
+    }
+
+    fn send(&mut self, kind: u8, body: &[u8]) {
+        self.0.write_all(&[kind]).unwrap();
+        self.0.write_all(&(body.len() as u32 + 4).to_be_bytes()).unwrap();
+        self.0.write_all(body).unwrap();
+    }
+
+    /// The kind of the next message.
+    fn receive(&mut self) -> u8 {
+        let mut head = [0; 5];
+        self.0.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        self.0.read_exact(&mut vec![0; length as usize - 4]).unwrap();
+        head[0]
+    }
+
+    /// The kinds of all messages until the server is ready for the next one.
+    fn until_ready(&mut self) -> String {
+        let mut kinds = String::new();
+        while !kinds.ends_with('Z') {
+            kinds.push(char::from(self.receive()));
+        }
+        kinds
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_user_is_refused_and_a_stranger_cannot_cancel() {
     let server = Server::start(&[]);
     let url = server.url.replace("root@", "nobody@");
     let error = tokio_postgres::connect(&url, NoTls).await.err().unwrap();
     assert_eq!(code(&error), &SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     // Bytes that are no protocol close their own connection and nothing else.
-    let address = server.url.split('@').nth(1).unwrap().split('/').next().unwrap();
-    let mut stranger = TcpStream::connect(address).unwrap();
+    let mut stranger = TcpStream::connect(server.address()).unwrap();
     stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     stranger.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let _ = stranger.read_to_end(&mut Vec::new());
@@ -295,20 +406,12 @@ async fn stopping_ends_idle_connections_and_running_statements() {
 
 #[tokio::test]
 async fn metrics_and_health_are_served_over_http() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let address = free_address();
     let server = Server::start(&["--http", &address]);
     let (client, _) = server.connect().await;
     client.batch_execute("SELECT 1").await.unwrap();
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    assert!(get("/health").starts_with("HTTP/1.1 200"));
-    let metrics = get("/metrics");
+    assert!(get(&address, "/health").starts_with("HTTP/1.1 200"));
+    let metrics = get(&address, "/metrics");
     assert!(
         metrics.contains("cairn_sql_connections{} 1") && metrics.trim_end().ends_with("# EOF"),
         "{metrics}"

@@ -32,11 +32,7 @@ pub(crate) async fn execute(
     }
 }
 
-async fn once(
-    scope: &Scope,
-    statement: &ast::Statement,
-    context: Context<'_>,
-) -> Result<Answer> {
+async fn once(scope: &Scope, statement: &ast::Statement, context: Context<'_>) -> Result<Answer> {
     let search_path = scope.facts.search_path();
     let around = Surroundings { database: &scope.facts.database, search_path: &search_path };
     let Some(ddl) = Ddl::translate(statement, &around, &scope.facts.snapshot())? else {

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use cairn_engine::{SpanId, Sync};
 use cairn_engine::blocking::Op;
+use cairn_engine::{SpanId, Sync};
 use datafusion::arrow::array::{Array, BinaryArray, RecordBatch, UInt64Array};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan, LogicalPlanBuilder};
@@ -26,9 +26,9 @@ use crate::relations::{Relations, Sources, TARGET};
 use crate::rewrite::{name_parts, normalized};
 use crate::row::RowReader;
 use crate::session::Scope;
+use crate::table::Hidden;
 use crate::table::dml::{Found, Outcome, Target, change, insert};
 use crate::table::provider::{PLACE_KEY, PLACE_SPAN, PLACE_VALUE};
-use crate::table::Hidden;
 use crate::value::Datum;
 
 /// How often a statement is computed before it gives up against other writers.
@@ -179,8 +179,7 @@ pub(crate) fn find_table(
     name: &ObjectName,
 ) -> Result<Arc<TableDescriptor>> {
     let parts = name_parts(name);
-    let found =
-        snapshot.expect_table(&parts, &scope.facts.database, &scope.facts.search_path());
+    let found = snapshot.expect_table(&parts, &scope.facts.database, &scope.facts.search_path());
     match found {
         Err(error) if error.code == code::UNDEFINED_TABLE && crate::views::is_virtual(&parts) => {
             let message = format!("\"{}\" is a listing and cannot be changed", parts.join("."));
@@ -277,8 +276,7 @@ fn over_insert(insert: &ast::Insert, table: &TableDescriptor) -> Result<ast::Sta
         };
         for row in &mut values.rows {
             if row.content.len() != names.len() {
-                let relation =
-                    if row.content.len() > names.len() { "more" } else { "fewer" };
+                let relation = if row.content.len() > names.len() { "more" } else { "fewer" };
                 return Err(SqlError::syntax(format!(
                     "INSERT has {relation} expressions than target columns"
                 )));

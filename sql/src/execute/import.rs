@@ -26,10 +26,13 @@ pub(crate) async fn execute(
     let id = scope.jobs().submit::<ImportKind>(job).await?;
     let detached = is_detached(import);
     scope.notices.send(if detached {
-        Notice::new(format!("job {id} started"))
-            .with_hint(format!("Cancel it with CANCEL JOB {id}; wait for it with SHOW JOB WHEN COMPLETE {id}."))
+        Notice::new(format!("job {id} started")).with_hint(format!(
+            "Cancel it with CANCEL JOB {id}; wait for it with SHOW JOB WHEN COMPLETE {id}."
+        ))
     } else {
-        Notice::new(format!("job {id} started; cancel it from another session with CANCEL JOB {id}"))
+        Notice::new(format!(
+            "job {id} started; cancel it from another session with CANCEL JOB {id}"
+        ))
     });
     let columns = own(&Statement::Import(resolved));
     let columns = columns.ok_or_else(|| SqlError::internal("IMPORT has columns"))?;
@@ -37,7 +40,8 @@ pub(crate) async fn execute(
     if detached {
         shown.push([ScalarValue::Int64(Some(id.raw()))]);
     } else {
-        let job = until(scope, id, |job| job.state.is_terminal() || job.state == State::Paused).await?;
+        let job =
+            until(scope, id, |job| job.state.is_terminal() || job.state == State::Paused).await?;
         let job = succeeded(id, job)?;
         shown.push([
             ScalarValue::Int64(Some(id.raw())),

@@ -93,12 +93,9 @@ pub(crate) async fn control(
             Ok(())
         };
         within(limit, all, || {
-            SqlError::wrong_state(format!(
-                "the wait for {} JOBS timed out",
-                verb.as_str()
-            ))
-            .with_detail("The request itself stands.")
-            .with_hint("SHOW JOBS tells how far the jobs are.")
+            SqlError::wrong_state(format!("the wait for {} JOBS timed out", verb.as_str()))
+                .with_detail("The request itself stands.")
+                .with_hint("SHOW JOBS tells how far the jobs are.")
         })
         .await?;
     }
@@ -148,10 +145,8 @@ async fn arrive(scope: &Scope, verb: Verb, id: JobId) -> Result<()> {
             Ok(())
         }
         Verb::Pause => {
-            let job = until(scope, id, |job| {
-                job.state == State::Paused || job.state.is_terminal()
-            })
-            .await?;
+            let job = until(scope, id, |job| job.state == State::Paused || job.state.is_terminal())
+                .await?;
             if job.state == State::Paused {
                 return Ok(());
             }
@@ -194,12 +189,7 @@ async fn within<T>(
 }
 
 /// The ids a query answers, each once, without NULLs.
-async fn ids(
-    scope: &Scope,
-    verb: &str,
-    jobs: &Jobs,
-    context: Context<'_>,
-) -> Result<Vec<JobId>> {
+async fn ids(scope: &Scope, verb: &str, jobs: &Jobs, context: Context<'_>) -> Result<Vec<JobId>> {
     let query = planned(scope, jobs.query(), context, false).await?;
     check_ids(verb, &query)?;
     let mut ids = Vec::new();
@@ -217,7 +207,10 @@ async fn ids(
         }
     }
     if matches!(jobs, Jobs::One(_)) && ids.len() > 1 {
-        return Err(SqlError::new("21000", "more than one row returned by a subquery used as an expression"));
+        return Err(SqlError::new(
+            "21000",
+            "more than one row returned by a subquery used as an expression",
+        ));
     }
     Ok(ids)
 }

@@ -90,11 +90,8 @@ pub(crate) fn show_variable(scope: &Scope, name: &Dotted) -> Result<Answer> {
 
 /// SHOW ALL.
 pub(crate) fn show_variables(scope: &Scope) -> Result<Answer> {
-    let columns = [
-        ("name", DataType::Utf8),
-        ("setting", DataType::Utf8),
-        ("description", DataType::Utf8),
-    ];
+    let columns =
+        [("name", DataType::Utf8), ("setting", DataType::Utf8), ("description", DataType::Utf8)];
     let mut shown = Rows::new(&schema(&columns));
     for (name, value) in scope.facts.with_variables(|variables| variables.all()) {
         shown.push([text(name), text(value), maybe_text(None::<String>)]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 
 use crate::ast::{Listing, Name, Statement};
-use crate::catalog::names::{PUBLIC_SCHEMA, ROOT_USER, quoted};
+use crate::catalog::names::ROOT_USER;
 use crate::catalog::{CatalogSnapshot, TableDescriptor, show_create_table};
 use crate::describe::own;
 use crate::error::{Result, SqlError, code};
@@ -47,13 +47,7 @@ pub(crate) fn listing(scope: &Scope, listing: &Listing) -> Result<Answer> {
         }
         Listing::CreateTable { table } => {
             let table = named(scope, &snapshot, table)?;
-            let mut statement = show_create_table(&table);
-            // Run again, it makes the table in the same schema.
-            let schema = snapshot.schema_by_id(table.schema_id).map(|schema| schema.name.as_str());
-            if let Some(schema) = schema.filter(|schema| *schema != PUBLIC_SCHEMA) {
-                let qualified = format!("CREATE TABLE {}.", quoted(schema));
-                statement = statement.replacen("CREATE TABLE ", &qualified, 1);
-            }
+            let statement = show_create_table(&snapshot, &table);
             shown.push([text(&table.name), text(statement)]);
         }
         Listing::Users | Listing::Roles => {

@@ -61,9 +61,8 @@ pub(crate) async fn grant(scope: &Scope, roles: &[String], to: &[String]) -> Res
         for role in &roles {
             for member in &to {
                 if !change.grant_role(role, member)? {
-                    unchanged.push(format!(
-                        "role \"{member}\" is already a member of role \"{role}\""
-                    ));
+                    unchanged
+                        .push(format!("role \"{member}\" is already a member of role \"{role}\""));
                 }
             }
         }
@@ -83,8 +82,7 @@ pub(crate) async fn revoke(scope: &Scope, roles: &[String], from: &[String]) -> 
         for role in &roles {
             for member in &from {
                 if !change.revoke_role(role, member)? {
-                    unchanged
-                        .push(format!("role \"{member}\" is not a member of role \"{role}\""));
+                    unchanged.push(format!("role \"{member}\" is not a member of role \"{role}\""));
                 }
             }
         }

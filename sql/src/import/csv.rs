@@ -375,13 +375,17 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// The high bit of each zero byte of `word`. Bytes above a zero byte may be marked wrongly, so only
 /// the lowest mark counts.
+#[inline]
 fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(LOW) & !word & HIGH
 }
 
 /// Where the first of three bytes is.
+#[inline]
 fn find(bytes: &[u8], wanted: [u8; 3]) -> Option<usize> {
-    let [a, b, c] = wanted.map(|byte| u64::from(byte).wrapping_mul(LOW));
+    // Spelled out: closures over arrays are not inlined without full optimization.
+    let spread = |byte: u8| u64::from(byte).wrapping_mul(LOW);
+    let (a, b, c) = (spread(wanted[0]), spread(wanted[1]), spread(wanted[2]));
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);

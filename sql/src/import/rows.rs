@@ -276,20 +276,19 @@ impl Encoder {
             };
             let value = text.value(index);
             let is_null = self.args.nullif.as_deref() == Some(value) && !record.is_quoted(index);
-            fields.push(if is_null {
+            if is_null {
                 if !target.nullable {
                     return Err(self.bad_value(block.file, record, index, &not_null(&target.name)));
                 }
-                Field::Null
-            } else {
-                target.ty.parse(value).map_err(|mut error| {
-                    if value.is_empty() && error.hint.is_none() {
-                        error.hint =
-                            Some("If empty values mean NULL, say so: WITH nullif = ''".to_owned());
-                    }
-                    self.bad_value(block.file, record, index, &error)
-                })?
-            });
+                fields.push(Field::Null);
+                continue;
+            }
+            // A plain match: adapters would move each value several times, which costs more than
+            // parsing it.
+            match target.ty.parse(value) {
+                Ok(field) => fields.push(field),
+                Err(error) => return Err(self.bad_text(block.file, record, index, value, error)),
+            }
         }
         let line = record.line();
         match self.hidden {
@@ -307,6 +306,21 @@ impl Encoder {
     fn bad_line(&self, file: u32, line: u64, code: &str, message: &str) -> Failure {
         let name = self.args.file_name(file);
         Failure::new(code, format!("{name}: line {line}: {message}"))
+    }
+
+    #[cold]
+    fn bad_text(
+        &self,
+        file: u32,
+        record: &Record<'_>,
+        index: usize,
+        value: &str,
+        mut error: SqlError,
+    ) -> JobError {
+        if value.is_empty() && error.hint.is_none() {
+            error.hint = Some("If empty values mean NULL, say so: WITH nullif = ''".to_owned());
+        }
+        self.bad_value(file, record, index, &error)
     }
 
     fn bad_value(

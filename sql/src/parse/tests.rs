@@ -334,6 +334,7 @@ fn the_rest_is_sqlparsers_and_prints_as_such() {
         "TRUNCATE TABLE t",
         "EXPLAIN SELECT 1",
         "EXPLAIN ANALYZE SELECT 1",
+        "EXPLAIN (VERBOSE, ANALYZE) SELECT 1",
         "SELECT c.relname FROM pg_catalog.pg_class AS c WHERE c.relname OPERATOR(pg_catalog.~) '^(t)$' COLLATE pg_catalog.default",
     ] {
         assert!(matches!(one(sql), Statement::Sql(_)), "{sql}");
@@ -382,6 +383,9 @@ fn errors_point_into_the_text_that_was_sent() {
     refused("SELECT 'ö' 1", "           ^");
     refused("CREATE TABLE t (k INT8 k)", "                       ^");
     refused("CANCEL", "      ^");
+    refused("EXPLAIN WHILE x", "        ^");
+    refused("EXPLAIN ('x') y", "              ^");
+    refused("CREATE TABEL t (k INT8)", "       ^");
     refused("CANCEL JOB", "          ^");
     refused("SHOW JOBS 1", "          ^");
 }

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
 use super::{RowDamage, key_layout, put_key_field};
 use crate::catalog::TableDescriptor;
-use crate::value::{AsField, ColumnType, DECIMAL_DIGITS_MAX, Datum, Field, rescale};
+use crate::value::{AsField, ColumnType, Datum, Field, fits_digits, rescale};
 
 const FORMAT: u8 = 0x01;
 
@@ -18,17 +18,6 @@ const FORM_VARINT: u8 = 2;
 const FORM_FIXED_8: u8 = 3;
 const FORM_FIXED_16: u8 = 4;
 const FORM_BYTES: u8 = 5;
-
-/// `10^n` for every precision a DECIMAL can have.
-const POWERS_OF_TEN: [u128; DECIMAL_DIGITS_MAX as usize + 1] = {
-    let mut powers = [1; DECIMAL_DIGITS_MAX as usize + 1];
-    let mut n = 1;
-    while n < powers.len() {
-        powers[n] = powers[n - 1] * 10;
-        n += 1;
-    }
-    powers
-};
 
 const fn damage(expected: &'static str) -> RowDamage {
     RowDamage { expected }
@@ -538,9 +527,10 @@ fn in_range(value: i64, ty: ColumnType) -> Result<i64, RowDamage> {
 
 #[inline]
 fn of_precision(unscaled: i128, precision: u8) -> Result<i128, RowDamage> {
-    match POWERS_OF_TEN.get(usize::from(precision)) {
-        Some(limit) if unscaled.unsigned_abs() < *limit => Ok(unscaled),
-        _ => Err(damage("a DECIMAL of the column's precision")),
+    if fits_digits(unscaled, precision) {
+        Ok(unscaled)
+    } else {
+        Err(damage("a DECIMAL of the column's precision"))
     }
 }
 

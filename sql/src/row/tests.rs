@@ -124,6 +124,30 @@ fn golden_bytes_of_row_values() {
 }
 
 #[test]
+fn golden_bytes_of_the_example_in_the_format_page() {
+    let columns = [
+        (ColumnType::Int8, false),
+        (ColumnType::Int2, true),
+        (ColumnType::Int4, true),
+        (ColumnType::Date, true),
+        (ColumnType::Float8, true),
+        (ColumnType::Bool, true),
+        (ColumnType::Text, true),
+    ];
+    let row = [
+        Datum::Int(1),
+        Datum::Int(-1),
+        Datum::Int(300),
+        Datum::Null,
+        Datum::Float(1.5),
+        Datum::Bool(true),
+        Datum::Text("a".to_owned()),
+    ];
+    let value = RowCodec::new(&table(&columns, &[(1, Asc)])).encode_value(&row);
+    assert_eq!(hex(&value), "010112010ad80413000000000000f83f090d0161");
+}
+
+#[test]
 fn golden_bytes_of_keys_of_several_columns() {
     let columns = [
         (ColumnType::Text, false),

@@ -50,7 +50,7 @@ async fn truncate_empties_a_table_and_gives_its_space_back() {
     let root = fresh.root();
     root.run("CREATE TABLE t (k INT8 PRIMARY KEY)").await;
     root.run("INSERT INTO t SELECT x FROM generate_series(1, 1000) AS g(x)").await;
-    assert_eq!(root.run("TRUNCATE TABLE t").await.tag, "TRUNCATE");
+    assert_eq!(root.run("TRUNCATE TABLE t").await.tag, "TRUNCATE TABLE");
     assert_eq!(root.value("SELECT count(*) FROM t").await, "0");
     root.run("INSERT INTO t VALUES (1)").await;
     assert_eq!(root.value("SELECT count(*) FROM t").await, "1");

@@ -111,6 +111,36 @@ async fn look_ups_and_ranges_by_key_read_only_what_they_need() {
     }
 }
 
+#[tokio::test]
+async fn a_large_table_is_read_in_several_partitions_and_each_row_once() {
+    let fresh = Fresh::new();
+    let root = fresh.root();
+    root.run("CREATE TABLE t (k INT8 PRIMARY KEY, v TEXT)").await;
+    root.run("INSERT INTO t SELECT x, repeat('x', 400) FROM generate_series(1, 40000) AS g(x)").await;
+    let plan = root.rows("EXPLAIN SELECT k, v FROM t").await.concat().join("\n");
+    assert!(plan.contains("partitions=2"), "{plan}");
+    assert_eq!(
+        root.rows("SELECT count(*), sum(k), min(k), max(k), sum(length(v)) FROM t").await,
+        [["40000", "800020000", "1", "40000", "16000000"]]
+    );
+    assert_eq!(root.value("SELECT count(*) FROM t WHERE k > 39990 OR k <= 10").await, "20");
+    assert_eq!(root.rows("SELECT k FROM t ORDER BY k DESC LIMIT 2").await, [["40000"], ["39999"]]);
+}
+
+#[tokio::test]
+async fn a_subquery_may_read_the_table_that_is_changed() {
+    let fresh = Fresh::new();
+    let root = fresh.root();
+    root.run("CREATE TABLE t (k INT8 PRIMARY KEY)").await;
+    root.run("INSERT INTO t VALUES (1), (2), (3)").await;
+    root.run("UPDATE t AS x SET k = x.k + 10 WHERE x.k IN (SELECT * FROM t WHERE k > 1)").await;
+    root.run("DELETE FROM t WHERE t.k = (SELECT max(k) FROM t)").await;
+    assert_eq!(root.rows("SELECT k FROM t ORDER BY k").await, [["1"], ["12"]]);
+    assert_eq!(root.code("UPDATE t SET k = 1 RETURNING k").await, "0A000");
+    assert_eq!(root.code("INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING").await, "0A000");
+    assert_eq!(root.code("DELETE FROM cairn.jobs").await, "42809");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn increments_from_many_sessions_all_count() {
     let fresh = Arc::new(Fresh::new());

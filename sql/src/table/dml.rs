@@ -70,9 +70,7 @@ impl Target {
 
     fn span(&self, id: SpanId) -> Result<SpanRef> {
         let found = self.table.all_spans().into_iter().find(|span| span.id == id);
-        found.ok_or_else(|| {
-            SqlError::internal(format!("table {} has no span {id}", self.table.id))
-        })
+        found.ok_or_else(|| SqlError::internal(format!("table {} has no span {id}", self.table.id)))
     }
 
     /// Whether any span of the table holds `key`.

@@ -117,11 +117,8 @@ impl Layout {
             }
             let bytes = self.engine.span_bytes(span);
             let wanted = usize::try_from(bytes / PARTITION_BYTES).unwrap_or(parts).clamp(1, parts);
-            let splits = if wanted > 1 {
-                self.engine.split_points(span, wanted)
-            } else {
-                Vec::new()
-            };
+            let splits =
+                if wanted > 1 { self.engine.split_points(span, wanted) } else { Vec::new() };
             let each = bytes / (splits.len() as u64 + 1);
             for range in touched {
                 for (lower, upper) in split(range, &splits) {
@@ -171,7 +168,8 @@ fn split(range: &KeyRange, splits: &[bytes::Bytes]) -> Vec<(Vec<u8>, Option<Vec<
 /// Deals the pieces out, the largest first, each to the partition that has least so far.
 fn spread(mut pieces: Vec<(u64, Piece)>, parts: usize) -> Vec<Vec<Piece>> {
     let worth = pieces.iter().filter(|(bytes, _)| *bytes >= PARTITION_BYTES / 2).count();
-    let mut partitions: Vec<(u64, Vec<Piece>)> = vec![(0, Vec::new()); worth.clamp(1, parts.max(1))];
+    let mut partitions: Vec<(u64, Vec<Piece>)> =
+        vec![(0, Vec::new()); worth.clamp(1, parts.max(1))];
     pieces.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     for (bytes, piece) in pieces {
         if let Some(least) = partitions.iter_mut().min_by_key(|(bytes, _)| *bytes) {

@@ -13,7 +13,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use cairn_engine::{EngineError, ReadView, Scan, SpanRef, blocking};
-use datafusion::arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, RecordBatchOptions, UInt64Builder};
+use datafusion::arrow::array::{
+    ArrayRef, BinaryBuilder, RecordBatch, RecordBatchOptions, UInt64Builder,
+};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -316,9 +318,7 @@ impl RowBatch {
             .iter_mut()
             .map(|place| {
                 Some(match place {
-                    Place::Key(bytes) | Place::Value(bytes) => {
-                        Arc::new(bytes.finish()) as ArrayRef
-                    }
+                    Place::Key(bytes) | Place::Value(bytes) => Arc::new(bytes.finish()) as ArrayRef,
                     Place::Span(spans) => Arc::new(spans.finish()),
                 })
             })

@@ -225,8 +225,24 @@ fn parse_any_decimal(text: &str, precision: u8, scale: u8) -> Result<i128, SqlEr
 }
 
 fn check_decimal(unscaled: i128, precision: u8, scale: u8) -> Result<i128, SqlError> {
-    let limit = 10_u128.pow(u32::from(precision.min(DECIMAL_DIGITS_MAX)));
-    if unscaled.unsigned_abs() < limit { Ok(unscaled) } else { Err(overflow(precision, scale)) }
+    if fits_digits(unscaled, precision) { Ok(unscaled) } else { Err(overflow(precision, scale)) }
+}
+
+/// `10^n` for every precision a DECIMAL can have.
+const POWERS_OF_TEN: [u128; DECIMAL_DIGITS_MAX as usize + 1] = {
+    let mut powers = [1; DECIMAL_DIGITS_MAX as usize + 1];
+    let mut n = 1;
+    while n < powers.len() {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+/// Whether a DECIMAL of this many digits can hold the unscaled number.
+#[inline]
+pub(crate) fn fits_digits(unscaled: i128, precision: u8) -> bool {
+    POWERS_OF_TEN.get(usize::from(precision)).is_some_and(|limit| unscaled.unsigned_abs() < *limit)
 }
 
 fn overflow(precision: u8, scale: u8) -> SqlError {

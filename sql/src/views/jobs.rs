@@ -16,7 +16,9 @@ use datafusion::common::ScalarValue;
 
 use crate::error::Result;
 use crate::session::Scope;
-use crate::views::{Rows, VirtualTable, at_millis, flag, int, maybe_text, schema, text, timestamptz};
+use crate::views::{
+    Rows, VirtualTable, at_millis, flag, int, maybe_text, schema, text, timestamptz,
+};
 
 /// Finished jobs are listed this long.
 const LISTED_MILLIS: u64 = 12 * 3600 * 1000;

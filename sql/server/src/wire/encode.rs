@@ -5,6 +5,8 @@
 //! (structs, maps) goes out as text.
 
 mod numeric;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub(super) use numeric::{Numeric, NumericError};

@@ -110,6 +110,57 @@ fn custom(parts: &[String], arguments: &[String]) -> Result<ColumnType> {
             ))
         }
         ("timetz" | "inet" | "oid" | "name" | "bit" | "varbit", _) => {
+            Err(SqlError::not_built(format_args!("type {name}"), "Use STRING."))
+        }
+        _ => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> SqlError {
+    let message = format!("type \"{}\" does not exist", name.to_lowercase());
+    SqlError::new(code::UNDEFINED_OBJECT, message).with_hint(
+        "Types are INT2, INT4, INT8, FLOAT8, DECIMAL(p,s), BOOL, STRING, VARCHAR(n), DATE and \
+         TIMESTAMPTZ.",
+    )
+}
+
+fn decimal(digits: ExactNumberInfo) -> Result<ColumnType> {
+    let (precision, scale) = match digits {
+        ExactNumberInfo::None => {
+            return Err(SqlError::not_built(
+                "DECIMAL without a precision",
+                "Say how many digits, and how many of them behind the point: DECIMAL(18,2).",
+            ));
+        }
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    let in_range = u8::try_from(precision)
+        .ok()
+        .filter(|precision| (1..=DECIMAL_DIGITS_MAX).contains(precision));
+    let Some(precision) = in_range else {
+        let message =
+            format!("NUMERIC precision {precision} must be between 1 and {DECIMAL_DIGITS_MAX}");
+        return Err(SqlError::invalid_value(message));
+    };
+    match u8::try_from(scale) {
+        Ok(scale) if scale <= precision => Ok(ColumnType::Decimal { precision, scale }),
+        _ => Err(SqlError::invalid_value(format!(
+            "NUMERIC scale {scale} must be between 0 and precision {precision}"
+        ))),
+    }
+}
+
+fn characters(length: CharacterLength) -> Result<u64> {
+    match length {
+        CharacterLength::IntegerLength { length, .. } => Ok(length),
+        CharacterLength::Max => Err(SqlError::syntax("VARCHAR(MAX) is STRING")),
+    }
+}
+
+fn varchar(length: u64) -> Result<ColumnType> {
+    match u32::try_from(length) {
+        Ok(characters) if (1..=VARCHAR_MAX).contains(&length) => {
             Ok(ColumnType::Varchar(characters))
         }
         _ => Err(SqlError::invalid_value(format!(
