@@ -261,6 +261,7 @@ fn plain() -> Vec<ScalarUDF> {
         "col_description",
         "shobj_description",
         "pg_get_viewdef",
+        "pg_tablespace_location",
         "pg_get_function_result",
         "pg_get_function_arguments",
         "pg_get_partkeydef",

@@ -54,7 +54,7 @@ pub(super) struct Stage {
     pub(super) undone: AtomicU32,
     /// Attempts of undo that fail.
     pub(super) undo_fails: AtomicU32,
-    /// Rows and batches that were written, redone ones included.
+    /// Writes of rows and batches that were begun, redone ones included.
     pub(super) writes: AtomicU32,
 }
 
@@ -179,8 +179,8 @@ impl<const UNDO: bool> Script<UNDO> {
             batch.put_row(span, &at.rows.to_be_bytes(), b"row");
             (at.times, at.rows) = (at.times + 1, at.rows + 1);
             cx.progress(|p| (p.rows, p.fraction) = (at.rows, at.times as f64 / times as f64));
-            cx.commit(batch, &at).await?;
             self.0.writes.fetch_add(1, Ordering::SeqCst);
+            cx.commit(batch, &at).await?;
         }
     }
 }
@@ -201,8 +201,8 @@ fn ingest<const UNDO: bool>(
         }
         at.times += 1;
         cx.progress(|p| p.rows = at.rows);
-        cx.ingest(&claim, &writer.finish()?, &at)?;
         stage.writes.fetch_add(1, Ordering::SeqCst);
+        cx.ingest(&claim, &writer.finish()?, &at)?;
     }
     Ok(())
 }

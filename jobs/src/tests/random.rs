@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::kinds::{clean, published, published_rows, setup, submit};
+use super::kinds::{clean, published, published_rows, setup};
 use crate::record::CheckpointRecord;
 use crate::testkit::TestJobs;
 use crate::{CancelOutcome, ControlOptions, JobId, PauseOutcome, State};
@@ -232,9 +232,14 @@ fn check(ops: &[Op]) {
     });
 }
 
+/// `CAIRN_CASES` for a longer search.
+fn cases() -> u32 {
+    std::env::var("CAIRN_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 40,
+        cases: cases(),
         max_shrink_iters: 60,
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -247,13 +252,9 @@ proptest! {
 }
 
 #[test]
-fn a_life_that_once_failed() {
-    // Kept as a place for inputs that proptest found.
-    check(&[Op::Submit { bulk: true, rows: 2, fails: false }, Op::CrashAt(0), Op::Look]);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let (test, _) = setup().await;
-        let id = submit(&test, "rows put:1 publish").await;
-        test.wait(id).await;
-    });
+fn a_submit_that_crashed_exists_or_does_not() {
+    for point in 0..2 {
+        let submit = Op::Submit { bulk: true, rows: 2, fails: false };
+        check(&[Op::CrashAt(point), submit.clone(), Op::Look, submit, Op::Crash]);
+    }
 }

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use cairn_engine::Engine;
 use cairn_engine::blocking::{self, Op};
+use cairn_engine::{Engine, ReadView};
 use cairn_jobs::NewJob;
 
 use super::args::{ColumnDefault, ImportArgs, ImportFile};
@@ -35,19 +35,22 @@ pub(crate) async fn plan(scope: &Scope, import: &Import, text: &str) -> Result<N
         .with_position(import.format_at));
     }
     let options = Options::new(&import.options)?;
-    let snapshot = scope.facts.snapshot();
-    let table = snapshot
-        .expect_table(&import.table.parts, &scope.facts.database, &scope.facts.search_path())
-        .map_err(|error| error.with_position(import.table.at))?;
-    let planner = Planner {
-        full_name: snapshot.full_name(&table),
-        table,
-        engine: scope.db.engine().clone(),
-        external: External::new(scope.db.external_dir()),
-        free_floor: scope.jobs().settings().get_bytes("reclaim.free_space_floor"),
-    };
+    let (database, path) = (scope.facts.database.clone(), scope.facts.search_path());
+    let (catalog, engine) = (scope.db.catalog().clone(), scope.db.engine().clone());
+    let external = External::new(scope.db.external_dir());
+    let free_floor = scope.jobs().settings().get_bytes("reclaim.free_space_floor");
     let statement = import.clone();
-    let work = blocking::run(Op::Files, move || planner.args(&statement, &options));
+    let work = blocking::run(Op::Files, move || {
+        // Not the current snapshot: an import that has just been reported as succeeded may still be
+        // on its way into that one, and a view waits for it.
+        let (snapshot, view) = catalog.read_view(&engine);
+        let table = snapshot
+            .expect_table(&statement.table.parts, &database, &path)
+            .map_err(|error| error.with_position(statement.table.at))?;
+        let full_name = snapshot.full_name(&table);
+        let planner = Planner { table, full_name, engine, view, external, free_floor };
+        planner.args(&statement, &options)
+    });
     let args = work.await.map_err(|error| SqlError::internal(error.to_string()))??;
     Ok(NewJob {
         description: import.to_string(),
@@ -65,6 +68,8 @@ pub(super) struct Planner {
     /// With its database and schema, for messages.
     pub(super) full_name: String,
     pub(super) engine: Engine,
+    /// Of the same moment as the table.
+    pub(super) view: ReadView,
     pub(super) external: External,
     /// Bytes of the disk that an import must leave free.
     pub(super) free_floor: u64,
@@ -146,9 +151,8 @@ impl Planner {
         if self.table.primary.spans.len() >= SPANS_MAX {
             return Err(wrong(format!("relation \"{name}\" has no room for another import")));
         }
-        let view = self.engine.view();
         for span in self.table.all_spans() {
-            if view.scan(span, Bound::Unbounded, Bound::Unbounded, false)?.next()?.is_some() {
+            if self.view.scan(span, Bound::Unbounded, Bound::Unbounded, false)?.next()?.is_some() {
                 return Err(wrong(format!(
                     "relation \"{name}\" has rows: IMPORT needs an empty table"
                 )));

@@ -82,7 +82,10 @@ async fn look_ups_and_ranges_by_key_read_only_what_they_need() {
     let fresh = Fresh::new();
     let root = fresh.root();
     root.run("CREATE TABLE t (a INT8, b TEXT, v INT8, PRIMARY KEY (a, b))").await;
-    root.run("INSERT INTO t SELECT x / 10, 'k' || (x % 10), x FROM generate_series(0, 999) AS g(x)").await;
+    root.run(
+        "INSERT INTO t SELECT x / 10, 'k' || (x % 10), x FROM generate_series(0, 999) AS g(x)",
+    )
+    .await;
     let plan = |rows: Vec<Vec<String>>| rows.concat().join("\n");
     let point = plan(root.rows("EXPLAIN SELECT v FROM t WHERE a = 5 AND b = 'k3'").await);
     assert!(point.contains("keys=1") && point.contains("ranges=0"), "{point}");
@@ -116,12 +119,12 @@ async fn a_large_table_is_read_in_several_partitions_and_each_row_once() {
     let fresh = Fresh::new();
     let root = fresh.root();
     root.run("CREATE TABLE t (k INT8 PRIMARY KEY, v TEXT)").await;
-    root.run("INSERT INTO t SELECT x, repeat('x', 400) FROM generate_series(1, 40000) AS g(x)").await;
+    root.run("INSERT INTO t SELECT x, concat(random(), random(), random(), random(), random(), random(), random(), random(), random(), random(), random(), random()) FROM generate_series(1, 40000) AS g(x)").await;
     let plan = root.rows("EXPLAIN SELECT k, v FROM t").await.concat().join("\n");
     assert!(plan.contains("partitions=2"), "{plan}");
     assert_eq!(
-        root.rows("SELECT count(*), sum(k), min(k), max(k), sum(length(v)) FROM t").await,
-        [["40000", "800020000", "1", "40000", "16000000"]]
+        root.rows("SELECT count(*), sum(k), min(k), max(k), count(v) FROM t").await,
+        [["40000", "800020000", "1", "40000", "40000"]]
     );
     assert_eq!(root.value("SELECT count(*) FROM t WHERE k > 39990 OR k <= 10").await, "20");
     assert_eq!(root.rows("SELECT k FROM t ORDER BY k DESC LIMIT 2").await, [["40000"], ["39999"]]);

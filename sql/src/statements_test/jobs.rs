@@ -6,7 +6,11 @@ use super::{Client, Fresh};
 use crate::parse::parse;
 
 async fn table(client: &Client) {
-    client.run("CREATE TABLE t (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)").await;
+    client
+        .run(
+            "CREATE TABLE t (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)",
+        )
+        .await;
 }
 
 const IMPORT: &str = "IMPORT INTO t CSV DATA ('nodelocal://1/t.csv') WITH skip = '1'";
@@ -42,7 +46,10 @@ async fn one_job_that_cannot_be_cancelled_keeps_all_others_as_they_are() {
     let root = fresh.root();
     table(&root).await;
     root.run(IMPORT).await;
-    root.run("CREATE TABLE u (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)").await;
+    root.run(
+        "CREATE TABLE u (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)",
+    )
+    .await;
     root.run(HOLD).await;
     let id = root.value(&format!("{}, detached", IMPORT.replace("INTO t", "INTO u"))).await;
     root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "paused").await;
@@ -67,7 +74,10 @@ async fn a_waiting_client_hears_that_its_job_was_paused_or_cancelled() {
     assert_eq!(error.code, "55000");
     assert!(error.hint.unwrap().contains("RESUME JOB"));
     let notice = root.0.take_notices().remove(0).message;
-    assert!(notice.starts_with("job ") && notice.contains("started") && notice.contains("CANCEL JOB"), "{notice}");
+    assert!(
+        notice.starts_with("job ") && notice.contains("started") && notice.contains("CANCEL JOB"),
+        "{notice}"
+    );
     let id = root.value("SELECT job_id FROM [SHOW JOBS]").await;
     let waiting = {
         let fresh = Arc::clone(&fresh);
@@ -133,7 +143,10 @@ async fn our_own_view_of_jobs_shows_progress_for_people() {
     table(&root).await;
     root.run(IMPORT).await;
     assert_eq!(
-        root.rows("SELECT kind, status, bar, fraction, stalled, bytes_to_reclaim, error FROM cairn.jobs").await,
+        root.rows(
+            "SELECT kind, status, bar, fraction, stalled, bytes_to_reclaim, error FROM cairn.jobs"
+        )
+        .await,
         [["IMPORT", "succeeded", "██████████ 100%", "1.0", "false", "0", "NULL"]]
     );
 }

@@ -53,10 +53,7 @@ async fn prepared_statements_run_with_values() {
     let values = vec![ScalarValue::Int64(Some(5)), ScalarValue::Utf8(Some("five".into()))];
     let said = root.try_run_with("INSERT INTO t VALUES ($1, $2)", values.clone()).await.unwrap();
     assert_eq!(said.tag, "INSERT 0 1");
-    let said = root
-        .try_run_with("SELECT v, $2 FROM t WHERE k = $1", values.clone())
-        .await
-        .unwrap();
+    let said = root.try_run_with("SELECT v, $2 FROM t WHERE k = $1", values.clone()).await.unwrap();
     assert_eq!(said.rows, [["five", "five"]]);
     let said = root.try_run_with("UPDATE t SET v = $2 || '!' WHERE k = $1", values).await.unwrap();
     assert_eq!(said.tag, "UPDATE 1");

@@ -147,6 +147,12 @@ async fn backslash_d_lists_and_describes_tables() {
             "PRIMARY KEY (a, b DESC)",
         ]
     );
+    let plus = about(ABOUT).replace(
+        "'', c.reltablespace",
+        "pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x \
+         from pg_catalog.unnest(tc.reloptions) x), ', '), c.reltablespace",
+    );
+    assert_eq!(root.rows(&plus).await.len(), 1);
     for sql in NOTHING {
         assert!(root.rows(&about(sql)).await.is_empty(), "{sql}");
     }
@@ -211,13 +217,13 @@ async fn catalog_casts_and_functions_answer() {
     assert_eq!(root.value("SELECT 't'::regclass::oid::regclass").await, "t");
     assert_eq!(root.code("SELECT 'nope'::regclass").await, "42P01");
     assert_eq!(root.value("SELECT current_schema()").await, "public");
-    assert_eq!(root.value("SELECT array_to_string(current_schemas(true), ',')").await, "pg_catalog,public");
+    assert_eq!(
+        root.value("SELECT array_to_string(current_schemas(true), ',')").await,
+        "pg_catalog,public"
+    );
     assert_eq!(root.value("SELECT current_database()").await, "defaultdb");
     assert_eq!(root.value("SELECT current_setting('TimeZone')").await, "UTC");
-    assert_eq!(
-        root.value("SELECT typname FROM pg_type WHERE oid = 20").await,
-        "int8"
-    );
+    assert_eq!(root.value("SELECT typname FROM pg_type WHERE oid = 20").await, "int8");
     let columns = root
         .rows("SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = 't'")
         .await;

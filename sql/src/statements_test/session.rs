@@ -10,8 +10,13 @@ async fn variables_are_set_shown_and_reset() {
     let root = fresh.root();
     assert_eq!(root.run("SET application_name = 'x y'").await.tag, "SET");
     let shown = root.run("SHOW application_name").await;
-    assert_eq!((shown.names, shown.rows), (vec!["application_name".into()], vec![vec!["x y".into()]]));
-    for text in ["SET extra_float_digits = 3", "SET client_encoding TO 'UTF8'", "SET TimeZone = 'UTC'"] {
+    assert_eq!(
+        (shown.names, shown.rows),
+        (vec!["application_name".into()], vec![vec!["x y".into()]])
+    );
+    for text in
+        ["SET extra_float_digits = 3", "SET client_encoding TO 'UTF8'", "SET TimeZone = 'UTC'"]
+    {
         root.run(text).await;
     }
     assert_eq!(root.run("DISCARD ALL").await.tag, "DISCARD ALL");
@@ -59,7 +64,9 @@ async fn cluster_settings_are_for_admins_and_check_their_values() {
 async fn a_query_is_cancelled_and_the_session_goes_on() {
     let fresh = Fresh::new();
     let root = fresh.root();
-    let parsed = parse("SELECT count(*) FROM generate_series(1, 1000000000000) AS g(x) WHERE x % 7 = 3").unwrap();
+    let parsed =
+        parse("SELECT count(*) FROM generate_series(1, 1000000000000) AS g(x) WHERE x % 7 = 3")
+            .unwrap();
     let prepared = root.0.prepare(&parsed[0], &[]).await.unwrap();
     let answer = root.0.execute(&prepared, Vec::new()).await.unwrap();
     root.0.cancel_handle().cancel();

@@ -51,7 +51,9 @@ impl Table {
         let mut fields: Vec<Field> = table
             .columns
             .iter()
-            .map(|column| Field::new(&column.name, column.ty.arrow_type(), column.nullable))
+            // Nullable also where the table says NOT NULL: what is written is planned against this schema,
+            // and a NULL must reach our own check, which names table and column.
+            .map(|column| Field::new(&column.name, column.ty.arrow_type(), true))
             .collect();
         if hidden == Hidden::Place {
             fields.push(Field::new(PLACE_KEY, DataType::Binary, false));

@@ -63,7 +63,7 @@ const COLUMNS: [(&str, &str); 22] = [
         "pg_attribute",
         "attrelid:i attname:t atttypid:i attstattarget:i attlen:i attnum:i attndims:i \
          atttypmod:i attstorage:t attcompression:t attnotnull:b atthasdef:b attidentity:t \
-         attgenerated:t attisdropped:b attcollation:i",
+         attgenerated:t attisdropped:b attcollation:i attacl:T",
     ),
     ("pg_auth_members", "roleid:i member:i grantor:i admin_option:b"),
     ("pg_description", "objoid:i classoid:i objsubid:i description:t"),
@@ -111,7 +111,7 @@ const COLUMNS: [(&str, &str); 22] = [
         "schemaname:t tablename:t tableowner:t tablespace:t hasindexes:b hasrules:b \
          hastriggers:b",
     ),
-    ("pg_tablespace", "oid:i spcname:t spcowner:i"),
+    ("pg_tablespace", "oid:i spcname:t spcowner:i spcacl:T"),
     (
         "pg_type",
         "oid:i typname:t typnamespace:i typowner:i typlen:i typbyval:b typtype:t \

@@ -207,7 +207,7 @@ impl Bench {
 
     /// The table as it is now.
     pub(super) fn current(&self, table: &TableDescriptor) -> Arc<TableDescriptor> {
-        Arc::clone(self.catalog.current().table(table.id).unwrap())
+        Arc::clone(self.catalog.read_view(&self.engine).0.table(table.id).unwrap())
     }
 
     /// Deletes all rows as DELETE would: where they are.
@@ -246,8 +246,7 @@ impl Bench {
 
     /// Rows of each published span, as the catalog says and as they are.
     pub(super) fn spans(&self, table: &TableDescriptor) -> Vec<u64> {
-        let snapshot = self.catalog.current();
-        let table = snapshot.table(table.id).unwrap();
+        let table = self.current(table);
         let view = self.engine.view();
         let spans = table.primary.spans.iter();
         spans
@@ -307,6 +306,7 @@ impl Bench {
             table: Arc::clone(table),
             full_name: table.name.clone(),
             engine: self.engine.clone(),
+            view: self.engine.view(),
             external: External::new(self.folder.path().join("extern")),
             free_floor,
         };
@@ -381,7 +381,7 @@ impl Bench {
         let gone = self.engine.reclaimer().wait_gone(&tombstones);
         tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
         assert!(self.engine.claims().unwrap().is_empty());
-        let published = self.catalog.current().published_spans();
+        let published = self.catalog.read_view(&self.engine).0.published_spans();
         let findings = self.jobs.doctor(published).await.unwrap();
         assert!(findings.is_empty(), "{findings:?}");
         let staging = self.folder.path().join("store/staging");

@@ -75,7 +75,9 @@ pub(super) fn fill(facts: &Facts, name: &str, rows: &mut Rows) {
                 ]);
             }
         }
-        "pg_tablespace" => rows.push([oid(1663), text("pg_default"), oid(USER_OID)]),
+        "pg_tablespace" => {
+            rows.push([oid(1663), text("pg_default"), oid(USER_OID), no_list(&TEXT)])
+        }
         "pg_type" => types(rows),
         "pg_user" => {
             for (user, name, login, admin) in users(&snapshot) {
@@ -182,6 +184,7 @@ fn attribute(
         text(""),
         flag(false),
         oid(collation),
+        no_list(&TEXT),
     ]);
 }
 
