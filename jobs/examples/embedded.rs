@@ -39,7 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let id = runtime.block_on(async {
         let jobs = open(&folder)?;
         let short = jobs.submit::<Mailing>(NewJob::new(Mail { number: 20 }, "a few mails")).await?;
-        let long = jobs.submit::<Mailing>(NewJob::new(Mail { number: 100_000 }, "too many")).await?;
+        let long =
+            jobs.submit::<Mailing>(NewJob::new(Mail { number: 100_000 }, "too many")).await?;
         let kept = jobs.submit::<Mailing>(NewJob::new(Mail { number: 100 }, "the rest")).await?;
         // Another task of the application watches; it could as well be a web page.
         let mut views = jobs.subscribe(short).await?;

@@ -56,7 +56,11 @@ pub(crate) struct AttemptParts {
 impl AttemptCore {
     /// Reads the payload, settles what a crash left open in the claimed spans, and finds the latest
     /// checkpoint: of all that are stored, the one with the highest number. Blocks.
-    pub(crate) fn open(inner: &Arc<Inner>, job: &Arc<Job>, parts: AttemptParts) -> Result<Arc<Self>> {
+    pub(crate) fn open(
+        inner: &Arc<Inner>,
+        job: &Arc<Job>,
+        parts: AttemptParts,
+    ) -> Result<Arc<Self>> {
         let payload = PayloadRecord::load(&inner.engine, job.id)?;
         let core = Self {
             inner: Arc::clone(inner),
@@ -197,7 +201,12 @@ impl AttemptCore {
     }
 
     /// A staged batch and a checkpoint become part of the span together.
-    pub(crate) fn ingest(&self, claim: &Claim, staged: &StagedBatch, body: Bytes) -> Result<Recovered> {
+    pub(crate) fn ingest(
+        &self,
+        claim: &Claim,
+        staged: &StagedBatch,
+        body: Bytes,
+    ) -> Result<Recovered> {
         use prost::Message as _;
         self.tick()?;
         let mut book = self.job.checkpoint();
@@ -278,10 +287,7 @@ impl AttemptCore {
     }
 
     /// Lets `publish` build the publishing batch with the job's mutex held.
-    pub(crate) fn publish(
-        &self,
-        publish: impl FnOnce(Publisher<'_>) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn publish(&self, publish: impl FnOnce(Publisher<'_>) -> Result<()>) -> Result<()> {
         self.tick()?;
         let mut control = self.job.lock();
         self.still_mine(&control)?;

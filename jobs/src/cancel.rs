@@ -18,9 +18,7 @@ use cairn_engine::blocking::Op;
 use cairn_engine::{Batch, metrics as names};
 
 use crate::context::run;
-use crate::control::{
-    self, CancelOutcome, ControlOptions, PauseOutcome, ResumeOutcome,
-};
+use crate::control::{self, CancelOutcome, ControlOptions, PauseOutcome, ResumeOutcome};
 use crate::edge::{CANCEL, Change, PAUSE_REQUEST, RESUME, Step, canceled};
 use crate::error::{Result, Stop};
 use crate::id::JobId;
@@ -49,7 +47,11 @@ impl Jobs {
     ///
     /// # Errors
     /// A storage error: no job was changed, or it cannot be told.
-    pub async fn cancel(&self, ids: &[JobId], options: ControlOptions) -> Result<Vec<CancelOutcome>> {
+    pub async fn cancel(
+        &self,
+        ids: &[JobId],
+        options: ControlOptions,
+    ) -> Result<Vec<CancelOutcome>> {
         let began = Instant::now();
         let verb = Verb {
             step: CANCEL,
@@ -95,7 +97,11 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Jobs::cancel`].
-    pub async fn resume(&self, ids: &[JobId], options: ControlOptions) -> Result<Vec<ResumeOutcome>> {
+    pub async fn resume(
+        &self,
+        ids: &[JobId],
+        options: ControlOptions,
+    ) -> Result<Vec<ResumeOutcome>> {
         let verb = Verb {
             step: RESUME,
             event: Event::Resume,
@@ -138,10 +144,8 @@ impl Inner {
         // A map: each job once, in the order in which mutexes are taken.
         let live: BTreeMap<JobId, Arc<Job>> =
             ids.iter().filter_map(|&id| Some((id, self.live_job(id)?))).collect();
-        let mut held: Vec<Held<'_>> = live
-            .values()
-            .map(|job| Held { job, control: job.lock(), change: None })
-            .collect();
+        let mut held: Vec<Held<'_>> =
+            live.values().map(|job| Held { job, control: job.lock(), change: None }).collect();
         let mut judged: BTreeMap<JobId, O> = BTreeMap::new();
         for held in &held {
             judged.insert(held.job.id, (verb.judge)(&held.control));
@@ -158,7 +162,9 @@ impl Inner {
         if options.all_or_nothing && !outcomes.iter().all(|outcome| (verb.success)(outcome)) {
             return Ok(outcomes);
         }
-        held.retain(|held| judged.get(&held.job.id).is_some_and(|outcome| (verb.requested)(outcome)));
+        held.retain(|held| {
+            judged.get(&held.job.id).is_some_and(|outcome| (verb.requested)(outcome))
+        });
         self.request(&mut held, options, verb)?;
         Ok(outcomes)
     }

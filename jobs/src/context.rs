@@ -220,7 +220,11 @@ impl<K: JobKind> Context<K> {
             .await
     }
 
-    fn blocking<T, F>(&self, op: Op, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F, K>
+    fn blocking<T, F>(
+        &self,
+        op: Op,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F, K>
     where
         T: Send + 'static,
         F: FnOnce(&ThreadContext<K>) -> Result<T> + Send + 'static,

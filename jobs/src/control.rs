@@ -188,17 +188,22 @@ impl CancelOutcome {
     #[must_use]
     pub fn failure(&self, id: JobId) -> Option<Failure> {
         match self {
-            Self::Requested | Self::AlreadyRequested | Self::AlreadyTerminal(State::Canceled) => None,
+            Self::Requested | Self::AlreadyRequested | Self::AlreadyTerminal(State::Canceled) => {
+                None
+            }
             Self::NotFound => Some(not_found(id)),
-            Self::NotCancellable { reason } => Some(
-                Failure::new(code::WRONG_STATE, format!("job {id}: {reason}"))
-                    .with_hint("It is past its point of no return, or of a kind that is never cancelled."),
-            ),
-            Self::Refused { state: State::Paused } => Some(refused(id, State::Paused, "be requested to be canceled").with_hint(
-                format!("It is already being undone: RESUME JOB {id} lets that go on."),
-            )),
-            Self::Refused { state } | Self::AlreadyTerminal(state) => Some(
-                refused(id, *state, "be requested to be canceled").with_hint(match state {
+            Self::NotCancellable { reason } => {
+                Some(Failure::new(code::WRONG_STATE, format!("job {id}: {reason}")).with_hint(
+                    "It is past its point of no return, or of a kind that is never cancelled.",
+                ))
+            }
+            Self::Refused { state: State::Paused } => {
+                Some(refused(id, State::Paused, "be requested to be canceled").with_hint(format!(
+                    "It is already being undone: RESUME JOB {id} lets that go on."
+                )))
+            }
+            Self::Refused { state } | Self::AlreadyTerminal(state) => {
+                Some(refused(id, *state, "be requested to be canceled").with_hint(match state {
                     State::PauseRequested => "Try again once it is paused.",
                     State::Reverting => "It is already being undone.",
                     State::Pending
@@ -209,8 +214,8 @@ impl CancelOutcome {
                     | State::Failed
                     | State::Canceled
                     | State::RevertFailed => "It has ended.",
-                }),
-            ),
+                }))
+            }
         }
     }
 }
@@ -287,8 +292,7 @@ mod tests {
 
     fn standings() -> impl Iterator<Item = Standing> {
         State::ALL.into_iter().flat_map(|state| {
-            [None, Some(Cause::Cancel), Some(Cause::Failure)]
-                .map(|cause| Standing { state, cause })
+            [None, Some(Cause::Cancel), Some(Cause::Failure)].map(|cause| Standing { state, cause })
         })
     }
 

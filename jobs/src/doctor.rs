@@ -10,7 +10,9 @@ use cairn_engine::{Engine, Family, Finding, SpanFamily, SpanId};
 use crate::error::Result;
 use crate::history;
 use crate::id::JobId;
-use crate::record::{CheckpointRecord, Control, FIRST, PayloadRecord, ProgressRecord, SECOND, split_key};
+use crate::record::{
+    CheckpointRecord, Control, FIRST, PayloadRecord, ProgressRecord, SECOND, split_key,
+};
 
 /// Checks engine and jobs. `published` are the spans that the catalog names. An empty answer means:
 /// every span has exactly one owner, every claim belongs to an unfinished job, and every record of a job
@@ -18,10 +20,7 @@ use crate::record::{CheckpointRecord, Control, FIRST, PayloadRecord, ProgressRec
 ///
 /// # Errors
 /// A storage error: the check could not be completed.
-pub fn doctor(
-    engine: &Engine,
-    published: &BTreeMap<SpanId, SpanFamily>,
-) -> Result<Vec<Finding>> {
+pub fn doctor(engine: &Engine, published: &BTreeMap<SpanId, SpanFamily>) -> Result<Vec<Finding>> {
     let mut findings = engine.doctor(published)?;
     check_claims(engine, &mut findings)?;
     let jobs = check_controls(engine, &mut findings)?;
@@ -71,8 +70,15 @@ fn check_controls(engine: &Engine, findings: &mut Vec<Finding>) -> Result<Vec<Co
     for control in &jobs {
         let state = control.standing.state;
         if state.is_terminal() != control.finished.is_some() {
-            let message = format!("is {state}, but has {} end", if state.is_terminal() { "no" } else { "an" });
-            findings.push(Finding::error(format!("job {}", control.id), message, "report it as a bug"));
+            let message = format!(
+                "is {state}, but has {} end",
+                if state.is_terminal() { "no" } else { "an" }
+            );
+            findings.push(Finding::error(
+                format!("job {}", control.id),
+                message,
+                "report it as a bug",
+            ));
         }
         if let Err(damage) = PayloadRecord::load(engine, control.id)
             && Control::load(engine, control.id).is_ok_and(|control| control.is_some())
@@ -91,14 +97,14 @@ fn check_controls(engine: &Engine, findings: &mut Vec<Finding>) -> Result<Vec<Co
 fn check_records(engine: &Engine, jobs: &[Control], findings: &mut Vec<Finding>) -> Result<()> {
     let known: BTreeSet<JobId> = jobs.iter().map(|control| control.id).collect();
     // A job may have come since the list was made.
-    let exists = |id: JobId| {
-        known.contains(&id) || !matches!(Control::load(engine, id), Ok(None))
-    };
+    let exists = |id: JobId| known.contains(&id) || !matches!(Control::load(engine, id), Ok(None));
     for family in [Family::Jobs, Family::Progress, Family::History] {
         for (key, record) in engine.records(family, &[])? {
             let owner = match family {
                 Family::History => history::split_key(&key).map(|(id, _)| id),
-                _ => split_key(&key).filter(|(which, _)| [FIRST, SECOND].contains(which)).map(|(_, id)| id),
+                _ => split_key(&key)
+                    .filter(|(which, _)| [FIRST, SECOND].contains(which))
+                    .map(|(_, id)| id),
             };
             let place = format!("{family} {}", hex(&key));
             match owner {
@@ -122,7 +128,11 @@ fn check_records(engine: &Engine, jobs: &[Control], findings: &mut Vec<Finding>)
                         && !can_be_read(&key, body)
                     {
                         let message = "a progress or checkpoint record that cannot be read";
-                        findings.push(Finding::error(place, message, "the job cannot go on; report it as a bug"));
+                        findings.push(Finding::error(
+                            place,
+                            message,
+                            "the job cannot go on; report it as a bug",
+                        ));
                     }
                 }
             }

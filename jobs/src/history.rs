@@ -64,7 +64,13 @@ pub(crate) fn split_key(key: &[u8]) -> Option<(JobId, u32)> {
 
 /// Notes what happened with the state as it is after it. Counts up in `control`, which is to be put
 /// into the same batch afterwards.
-pub(crate) fn note(batch: &mut Batch, control: &mut Control, event: &str, message: &str, user: &str) {
+pub(crate) fn note(
+    batch: &mut Batch,
+    control: &mut Control,
+    event: &str,
+    message: &str,
+    user: &str,
+) {
     let number = control.history_next;
     let record = HistoryRecord {
         at_ms: control.modified.raw(),

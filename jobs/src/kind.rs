@@ -186,6 +186,7 @@ impl<K: JobKind> ErasedKind for Adapter<K> {
 
 /// The failure for a kind that is not there.
 pub(crate) fn unknown(kind: &str) -> JobError {
-    let failure = crate::Failure::new(crate::error::code::INTERNAL, format!("unknown kind of job {kind}"));
+    let failure =
+        crate::Failure::new(crate::error::code::INTERNAL, format!("unknown kind of job {kind}"));
     failure.with_hint("Register the kind before submitting jobs of it.").into()
 }

@@ -197,7 +197,9 @@ impl Inner {
         for control in Control::load_all(&self.engine)? {
             match control {
                 Ok(control) => views.push(self.view_of(&control, &reclaim)?),
-                Err(error) => tracing::error!(%error, "a job's record is damaged; it is not listed"),
+                Err(error) => {
+                    tracing::error!(%error, "a job's record is damaged; it is not listed");
+                }
             }
         }
         Ok(views)

@@ -20,7 +20,9 @@ pub(crate) fn decode<M: prost::Message + Default>(bytes: &[u8]) -> Result<M> {
 /// Why a kind cannot take a job of version `stored`; `None` if it can.
 pub(crate) fn too_new(kind: &str, stored: u32, known: u32) -> Option<String> {
     (stored > known).then(|| {
-        format!("waiting for a release that knows version {stored} of {kind}; this one knows {known}")
+        format!(
+            "waiting for a release that knows version {stored} of {kind}; this one knows {known}"
+        )
     })
 }
 

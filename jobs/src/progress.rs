@@ -153,9 +153,12 @@ mod tests {
     #[test]
     fn numbers_never_go_backwards_and_fractions_stay_between_zero_and_one() {
         let mut book = ProgressBook::default();
-        for (fraction, rows, shown, rows_shown) in
-            [(0.5, 100, 0.5, 100), (0.2, 20, 0.5, 100), (f64::NAN, 0, 0.5, 100), (7.0, 101, 1.0, 101)]
-        {
+        for (fraction, rows, shown, rows_shown) in [
+            (0.5, 100, 0.5, 100),
+            (0.2, 20, 0.5, 100),
+            (f64::NAN, 0, 0.5, 100),
+            (7.0, 101, 1.0, 101),
+        ] {
             book.update(at(0), |p| (p.fraction, p.rows) = (fraction, rows));
             assert_eq!((book.current().fraction, book.current().rows), (shown, rows_shown));
         }

@@ -259,9 +259,8 @@ impl Control {
     /// All jobs in order of submission, each readable or damaged. Reads no payload.
     pub(crate) fn load_all(engine: &Engine) -> Result<Vec<Result<Self, Corruption>>> {
         let records = engine.records(Family::Jobs, &[FIRST])?;
-        let decode = |(key, record): (Bytes, Result<(_, Bytes), Corruption>)| {
-            Self::decode(&key, &record?.1)
-        };
+        let decode =
+            |(key, record): (Bytes, Result<(_, Bytes), Corruption>)| Self::decode(&key, &record?.1);
         Ok(records.into_iter().map(decode).collect())
     }
 }
@@ -319,7 +318,8 @@ impl ProgressRecord {
 
 impl From<Progress> for ProgressRecord {
     fn from(progress: Progress) -> Self {
-        let Progress { phase, fraction, rows, index_entries, bytes, bytes_total, message } = progress;
+        let Progress { phase, fraction, rows, index_entries, bytes, bytes_total, message } =
+            progress;
         Self { phase, fraction, rows, index_entries, bytes, bytes_total, message }
     }
 }

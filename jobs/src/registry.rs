@@ -157,8 +157,11 @@ impl Jobs {
     /// A failure outside of a tokio runtime.
     pub fn start(&self) -> Result<()> {
         let Ok(handle) = Handle::try_current() else {
-            let failure = Failure::new(code::INTERNAL, "jobs can only be started inside a tokio runtime");
-            return Err(failure.with_hint("Call `Jobs::start` in async code, or enter a runtime.").into());
+            let failure =
+                Failure::new(code::INTERNAL, "jobs can only be started inside a tokio runtime");
+            return Err(failure
+                .with_hint("Call `Jobs::start` in async code, or enter a runtime.")
+                .into());
         };
         if self.inner.runtime.set(handle.clone()).is_err() {
             return Ok(());
@@ -456,4 +459,3 @@ async fn follow_settings(inner: Arc<Inner>) {
 fn usize_of(int: u64) -> usize {
     usize::try_from(int).unwrap_or(usize::MAX)
 }
-

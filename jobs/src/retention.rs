@@ -67,7 +67,8 @@ pub(crate) fn run_once(inner: &Inner, now: UnixMillis) -> Result<Due> {
     let kept_for = inner.settings.get_duration("jobs.retention_time");
     let mut found = Due::default();
     for control in Control::load_all(&inner.engine)?.into_iter().flatten() {
-        let Some(finished) = control.finished.filter(|_| control.standing.state.is_terminal()) else {
+        let Some(finished) = control.finished.filter(|_| control.standing.state.is_terminal())
+        else {
             continue;
         };
         let due = finished.plus(kept_for);

@@ -67,7 +67,8 @@ impl Driver {
     }
 
     async fn finish(&mut self, control: &Arc<Control>) -> Result<()> {
-        let ended = self.step(FINISH, Event::Finish, |inner, _, change| inner.condemn(change)).await?;
+        let ended =
+            self.step(FINISH, Event::Finish, |inner, _, change| inner.condemn(change)).await?;
         if ended && control.standing.cause == Some(Cause::Cancel) {
             let since = self.inner.clock.now().since(control.modified);
             metrics::histogram!(names::CANCEL_SECONDS).record(since.as_secs_f64());

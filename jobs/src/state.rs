@@ -254,7 +254,10 @@ pub fn apply(standing: Standing, event: Event) -> Result<Standing, Refused> {
             Some(Cause::Failure) => to(S::Failed),
             None => refused,
         },
-        (S::Pending, E::Succeed | E::Retry | E::Fail | E::Pause | E::Resume | E::Revert | E::Finish)
+        (
+            S::Pending,
+            E::Succeed | E::Retry | E::Fail | E::Pause | E::Resume | E::Revert | E::Finish,
+        )
         | (S::Running, E::Start | E::Pause | E::Resume | E::Revert | E::Finish)
         | (
             S::PauseRequested,
@@ -293,13 +296,7 @@ pub fn apply(standing: Standing, event: Event) -> Result<Standing, Refused> {
         )
         | (
             S::Reverting,
-            E::Start
-            | E::Succeed
-            | E::Fail
-            | E::Pause
-            | E::Resume
-            | E::RequestCancel
-            | E::Revert,
+            E::Start | E::Succeed | E::Fail | E::Pause | E::Resume | E::RequestCancel | E::Revert,
         )
         | (
             S::Succeeded | S::Failed | S::Canceled | S::RevertFailed,
@@ -365,7 +362,11 @@ mod tests {
             let state = State::ALL.into_iter().find(|state| state.as_str() == name).unwrap();
             states.push(state);
             for (event, expected) in Event::ALL.into_iter().zip(words) {
-                assert_eq!(text(Standing { state, cause: None }, event), expected, "{name} {event:?}");
+                assert_eq!(
+                    text(Standing { state, cause: None }, event),
+                    expected,
+                    "{name} {event:?}"
+                );
                 for cause in [Cause::Cancel, Cause::Failure] {
                     let expected = with_cause(state, event, cause, expected);
                     let standing = Standing { state, cause: Some(cause) };
@@ -379,7 +380,8 @@ mod tests {
     #[test]
     fn the_cause_survives_a_pause_and_is_never_lost() {
         let failed = apply(Standing { state: State::Running, cause: None }, Event::Fail).unwrap();
-        let events = [Event::RequestPause, Event::Pause, Event::Resume, Event::Retry, Event::Finish];
+        let events =
+            [Event::RequestPause, Event::Pause, Event::Resume, Event::Retry, Event::Finish];
         let end = events.into_iter().fold(failed, |at, event| apply(at, event).unwrap());
         assert_eq!(end, Standing { state: State::Failed, cause: Some(Cause::Failure) });
     }

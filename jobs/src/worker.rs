@@ -260,8 +260,7 @@ impl Driver {
         let alive = tracker.token();
         let (inner, job) = (Arc::clone(&self.inner), Arc::clone(&self.job));
         let name = kind.name();
-        let begun =
-            run(Op::Control, move || inner.begin(&job, kind.as_ref(), alive, slot)).await?;
+        let begun = run(Op::Control, move || inner.begin(&job, kind.as_ref(), alive, slot)).await?;
         match begun {
             Begun::Not => Ok(Flow::On),
             Begun::TooNew(text) => {
@@ -552,7 +551,8 @@ impl Inner {
         alive: tokio_util::task::task_tracker::TaskTrackerToken,
         slot: Option<Slot>,
     ) -> Result<Begun> {
-        let version = PayloadRecord::load(&self.engine, job.id).map_or(0, |payload| payload.version);
+        let version =
+            PayloadRecord::load(&self.engine, job.id).map_or(0, |payload| payload.version);
         if let Some(text) = migrate::too_new(kind.name(), version, kind.version()) {
             return Ok(Begun::TooNew(text));
         }

@@ -62,7 +62,8 @@ impl fmt::Display for Value {
 
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let unit = unit.trim();
     let factor = if unit.is_empty() {
         1

@@ -33,7 +33,10 @@ async fn a_running_job_is_canceled_and_leaves_nothing() {
         assert_eq!(cancel(&test, id).await, CancelOutcome::Requested);
         let view = ends(&test, id, State::Canceled).await;
         let error = view.error.unwrap();
-        assert_eq!((error.code.as_str(), error.message.as_str()), ("57014", "job canceled by user"));
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("57014", "job canceled by user")
+        );
         assert!(view.finished.is_some());
         clean(&test).await;
     }
@@ -113,7 +116,9 @@ async fn a_job_that_is_being_undone_refuses_whatever_the_cause() {
     test.wait_for(failed, State::Reverting).await;
     let refused = CancelOutcome::Refused { state: State::Reverting };
     assert_eq!(cancel(&test, failed).await, refused);
-    soon("a retry of undo", test.jobs().wait_until(failed, |view| view.retries == 1)).await.unwrap();
+    soon("a retry of undo", test.jobs().wait_until(failed, |view| view.retries == 1))
+        .await
+        .unwrap();
     test.clock().advance(Duration::from_secs(2));
     let view = ends(&test, failed, State::Failed).await;
     assert_eq!(view.error.unwrap().message, "bad line 7", "the first error is the one that counts");

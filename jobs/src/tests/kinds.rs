@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use cairn_engine::{
-    Batch, Claim, Engine, Family, Kind, SpanFamily, SpanId, SpanRef, SpanWriter,
-};
+use cairn_engine::{Batch, Claim, Engine, Family, Kind, SpanFamily, SpanId, SpanRef, SpanWriter};
 
 use crate::testkit::TestJobs;
 use crate::{
@@ -144,10 +142,13 @@ impl<const UNDO: bool> JobKind for Script<UNDO> {
                 "retry" => {}
                 "fraction" => cx.progress(|p| p.fraction = times.parse().unwrap()),
                 "never" => cx.set_cancellable(false).await?,
-                "at" => cx.on_thread({
-                    let point = times.to_owned();
-                    move |cx| cx.pause_point(&point)
-                }).await?,
+                "at" => {
+                    cx.on_thread({
+                        let point = times.to_owned();
+                        move |cx| cx.pause_point(&point)
+                    })
+                    .await?;
+                }
                 "publish" => return publish(&cx).await,
                 other => panic!("no such word: {other}"),
             }

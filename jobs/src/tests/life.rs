@@ -54,7 +54,8 @@ async fn a_failed_job_ends_failed_with_its_error_and_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_fails_its_job_and_no_other() {
     let (test, _) = setup().await;
-    let (bad, good) = (submit(&test, "rows put:1 panic").await, submit(&test, "rows publish").await);
+    let (bad, good) =
+        (submit(&test, "rows put:1 panic").await, submit(&test, "rows publish").await);
     let view = ends(&test, bad, State::Failed).await;
     assert!(view.error.unwrap().message.contains("panicked: line 7"));
     ends(&test, good, State::Succeeded).await;

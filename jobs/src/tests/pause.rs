@@ -31,8 +31,10 @@ async fn a_paused_job_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_was_only_kept_survives_a_pause_and_a_crash_after_it() {
     let (mut test, _) = setup().await;
+    // Named before the job exists, or it could be past the point already.
+    test.pause_points("here");
     let id = submit(&test, "save:5 at:here hold").await;
-    assert!(test.run_to(id, "here").await);
+    ends(&test, id, State::Paused).await;
     test.crash().await;
     let kept = CheckpointRecord::load(test.engine(), id).unwrap().unwrap();
     assert_eq!(kept.sequence, 6, "five saves, and the word after them");

@@ -17,7 +17,11 @@ use crate::{CancelOutcome, ControlOptions, JobId, PauseOutcome, State};
 #[derive(Clone, Debug)]
 enum Op {
     /// A job that commits rows, or ingests batches, and publishes.
-    Submit { bulk: bool, rows: u64, fails: bool },
+    Submit {
+        bulk: bool,
+        rows: u64,
+        fails: bool,
+    },
     /// Lets one job run to its nth checkpoint.
     RunTo(usize, u64),
     Pause(usize),
@@ -89,10 +93,11 @@ impl Run {
             Op::Submit { bulk, rows, fails } => self.submit(*bulk, *rows, *fails).await,
             Op::RunTo(job, n) => {
                 if let Some(id) = self.pick(*job) {
-                    let _ = self.test.jobs().settings().set(
-                        "jobs.debug.pausepoints",
-                        &format!("jobs.checkpoint.{n}"),
-                    );
+                    let _ = self
+                        .test
+                        .jobs()
+                        .settings()
+                        .set("jobs.debug.pausepoints", &format!("jobs.checkpoint.{n}"));
                     let _ = self.test.jobs().resume(&[id], by()).await;
                     tokio::select! {
                         _ = self.test.jobs().wait(id) => {}
@@ -153,14 +158,8 @@ impl Run {
                 }
             }
         };
-        let model = Model {
-            rows,
-            fails,
-            cancelled: false,
-            last: None,
-            seen_rows: 0,
-            seen_sequence: 0,
-        };
+        let model =
+            Model { rows, fails, cancelled: false, last: None, seen_rows: 0, seen_sequence: 0 };
         self.jobs.insert(id, model);
     }
 
@@ -217,11 +216,8 @@ impl Run {
 }
 
 fn check(ops: &[Op]) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let (test, _) = setup().await;
         let mut run = Run { test, jobs: BTreeMap::new() };

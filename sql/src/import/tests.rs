@@ -360,36 +360,6 @@ async fn a_second_import_into_a_table_that_became_empty_adds_a_span() {
     bench.assert_clean().await;
 }
 
-/// One core parses and encodes, one writes; both figures are for the machine at hand.
-#[tokio::test]
-#[ignore = "measures; run by hand"]
-async fn throughput() {
-    let limits = Limits::default();
-    for (order, what) in
-        [((1..=3_000_000).collect(), "in order"), (shuffled(3_000_000), "shuffled")]
-    {
-        let bench = Bench::with(limits);
-        let text = bench::wide(order);
-        bench.file("t.csv", &text);
-        let table = bench.table(bench::WIDE);
-        let job = bench.plan(&table, &[], &["t.csv"], "delimiter=|", 0).unwrap();
-        let started = std::time::Instant::now();
-        let rows = bench::encode_only(&bench, &table, &job.args);
-        let encoded = started.elapsed().as_secs_f64();
-        let started = std::time::Instant::now();
-        let job = bench.import(&table, &["t.csv"], "delimiter=|").await;
-        let imported = started.elapsed().as_secs_f64();
-        assert_eq!((job.state, job.rows), (State::Succeeded, rows), "{job:?}");
-        let megabytes = text.len() as f64 / 1e6;
-        println!(
-            "{what}: {megabytes:.0} MB, {rows} rows; parse and encode {:.0} MB/s, import {:.0} MB/s",
-            megabytes / encoded,
-            megabytes / imported,
-        );
-        assert!(!bench.engine().crash().is_dead());
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -1,6 +1,5 @@
 //! A store, its jobs, its catalog and a folder of files, for tests of imports.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,8 @@ use cairn_engine::key::Direction;
 use cairn_engine::{Batch, Engine, Options, SpanFamily, SpanId, SpanRef, Sync};
 use cairn_jobs::{ControlOptions, JobId, JobView, Jobs, JobsOptions, NewJob, State, SystemClock};
 
-use super::super::args::InputPlace;
 use super::super::options::Options as ImportOptions;
 use super::super::plan::Planner;
-use super::super::rows::{Block, Encoder};
-use super::super::source::Input;
 use super::super::{ImportArgs, ImportKind, Limits};
 use crate::ast::{Column, Import, ImportOption, Name, Place, Position, Text};
 use crate::catalog::{Catalog, NewColumn, NewTable, TableDescriptor};
@@ -52,43 +48,6 @@ pub(super) fn csv(keys: impl IntoIterator<Item = i64>) -> String {
 /// The rows as [`Bench::rows`] shows them.
 pub(super) fn expected(keys: impl IntoIterator<Item = i64>) -> Vec<String> {
     keys.into_iter().map(|key| line(key).trim_end().replace(',', "|")).collect()
-}
-
-/// About what a row of TPC-H's lineitem is made of.
-pub(super) const WIDE: &str = "l: a int key, b int, c int, d int, e decimal(10,2), f decimal(10,2), \
-     g decimal(4,1), h text, i text, j timestamptz, k text, l text, m text";
-
-/// Rows of [`WIDE`], about 120 bytes each.
-pub(super) fn wide(keys: Vec<i64>) -> String {
-    let mut text = String::new();
-    for key in keys {
-        let (b, c, e) = (key % 200_000, key % 10_000, key % 99_999);
-        writeln!(
-            text,
-            "{key}|{b}|{c}|{}|{e}.{:02}|0.0{}|{}|N|O|1996-03-13 00:00:00+00|DELIVER IN PERSON|TRUCK|egular courts above the {c}",
-            key % 7,
-            key % 100,
-            key % 9,
-            key % 50,
-        )
-        .unwrap();
-    }
-    text
-}
-
-/// Reads and encodes the files of a job and throws the rows away; answers their number.
-pub(super) fn encode_only(bench: &Bench, table: &TableDescriptor, args: &ImportArgs) -> u64 {
-    let args = Arc::new(args.clone());
-    let encoder = Encoder::new(&args, table, SpanId::from_raw(1)).unwrap();
-    let external = External::new(bench.folder.path().join("extern"));
-    let input = Input::new(external, args, encoder, Limits::default().block_bytes);
-    let mut rows = 0;
-    let count = |block: Block| {
-        rows += block.len() as u64;
-        Ok(())
-    };
-    input.read(&InputPlace::start_of(0), count).unwrap();
-    rows
 }
 
 /// Some order, always the same one for a seed.

@@ -76,7 +76,7 @@ pub(super) fn fill(facts: &Facts, name: &str, rows: &mut Rows) {
             }
         }
         "pg_tablespace" => {
-            rows.push([oid(1663), text("pg_default"), oid(USER_OID), no_list(&TEXT)])
+            rows.push([oid(1663), text("pg_default"), oid(USER_OID), no_list(&TEXT)]);
         }
         "pg_type" => types(rows),
         "pg_user" => {
