@@ -175,12 +175,13 @@ impl AttemptCore {
         let mut book = self.job.checkpoint();
         let record = book.issue(self.version, body);
         record.put(&mut batch, self.job.id);
-        self.job.put_progress(&mut batch);
+        let progress = self.job.put_progress(&mut batch);
         self.inner.engine.crash().point(COMMIT.before)?;
         self.inner
             .engine
             .commit_fenced(self.job.id.owner(), self.epoch, batch, Sync::Yes)
             .map_err(|error| self.stopped(error))?;
+        progress.written();
         let sequence = record.sequence;
         book.restore(record);
         drop(book);
@@ -212,16 +213,18 @@ impl AttemptCore {
         let mut book = self.job.checkpoint();
         let record = book.issue(self.version, body);
         self.inner.engine.crash().point(INGEST.before)?;
-        let mut progress = Batch::new();
-        self.job.put_progress(&mut progress);
+        let mut progress = None;
         let recovered = self
             .inner
             .engine
             .ingest(&claim.at(self.epoch), staged, &record.encode_to_vec(), |batch| {
                 record.put(batch, self.job.id);
-                batch.append(progress);
+                progress = Some(self.job.put_progress(batch));
             })
             .map_err(|error| self.stopped(error))?;
+        if let Some(progress) = progress {
+            progress.written();
+        }
         let sequence = record.sequence;
         book.restore(record);
         drop(book);
@@ -341,18 +344,31 @@ impl Publisher<'_> {
 }
 
 impl Inner {
-    /// Writes progress, and a checkpoint that was kept for later. Not synced: after a loss of power
-    /// the job goes on from the one before. Blocks.
-    pub(crate) fn flush(&self, job: &Job, epoch: Epoch) -> Result<()> {
+    /// Writes progress. Not synced; written by the job's own driver, which ends with the job, so it
+    /// needs no fence. Blocks.
+    pub(crate) fn write_progress(&self, job: &Job) -> Result<()> {
+        let mut batch = Batch::new();
+        let progress = job.put_progress(&mut batch);
+        if !batch.is_empty() {
+            self.engine.commit(batch, Sync::No)?;
+            progress.written();
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint that was kept for later, and progress. Not synced: after a loss of power the
+    /// job goes on from the one before. Blocks.
+    pub(crate) fn write_checkpoint(&self, job: &Job, epoch: Epoch) -> Result<()> {
         let mut book = job.checkpoint();
         let mut batch = Batch::new();
         let sequence = put_unstored(&book, job, &mut batch);
-        job.put_progress(&mut batch);
+        let progress = job.put_progress(&mut batch);
         if batch.is_empty() {
             return Ok(());
         }
         self.engine.crash().point(SAVE.before)?;
         self.engine.commit_fenced(job.id.owner(), epoch, batch, Sync::No)?;
+        progress.written();
         book.stored = book.stored.max(sequence);
         self.engine.crash().point(SAVE.after)?;
         Ok(())

@@ -22,7 +22,7 @@ use crate::control::{self, CancelOutcome, ControlOptions, PauseOutcome, ResumeOu
 use crate::edge::{CANCEL, Change, PAUSE_REQUEST, RESUME, Step, canceled};
 use crate::error::{Result, Stop};
 use crate::id::JobId;
-use crate::job::Job;
+use crate::job::{Job, ProgressWrite};
 use crate::record::Control;
 use crate::registry::{Inner, Jobs};
 use crate::state::Event;
@@ -178,13 +178,14 @@ impl Inner {
     ) -> Result<()> {
         let now = self.clock.now();
         let mut batch = Batch::new();
+        let mut writes = Vec::new();
         for held in held.iter_mut() {
             // The matrix and the chart agree (there is a test), so no requested job is skipped.
             let Ok(mut change) = Change::by(&held.control, verb.event, now) else { continue };
             change.user.clone_from(&options.user);
             change.message = options.reason.clone().unwrap_or_default();
             (verb.fill)(self, &mut change, options)?;
-            held.job.put_progress(&mut change.batch);
+            writes.push(held.job.put_progress(&mut change.batch));
             change.complete();
             batch.append(std::mem::take(&mut change.batch));
             held.change = Some(change);
@@ -193,6 +194,7 @@ impl Inner {
             return Ok(());
         }
         self.commit_step(verb.step, batch)?;
+        writes.into_iter().for_each(ProgressWrite::written);
         for held in held.drain(..) {
             let Held { job, mut control, change } = held;
             let Some(change) = change else { continue };

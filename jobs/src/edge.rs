@@ -163,9 +163,11 @@ impl Inner {
         control: &mut Control,
         mut change: Change,
     ) -> Result<()> {
-        job.put_progress(&mut change.batch);
+        let progress = job.put_progress(&mut change.batch);
         change.complete();
         self.commit_step(step, change.batch)?;
+        // Before the latch is waited for: a write under it may want to write progress too.
+        progress.written();
         if change.next.epoch != control.epoch {
             self.engine.latch(job.id.owner(), change.next.epoch).raise(change.next.epoch);
         }

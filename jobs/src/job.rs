@@ -9,7 +9,9 @@
 //! with nothing after them.
 //!
 //! `checkpoint` is held through the write of a checkpoint, an ingest call included, so that checkpoints
-//! are stored in the order of their numbers. No request of a user waits for it.
+//! are stored in the order of their numbers. No request of a user waits for it. `writing` is the same for
+//! progress; it is taken last, a write under the latch included, and nobody waits for a latch with it
+//! unless `checkpoint` is held too.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +33,8 @@ pub(crate) struct Job {
     /// What clients that watch the job see.
     pub(crate) view: watch::Sender<JobView>,
     progress: Mutex<ProgressBook>,
+    /// Held through a write of progress: see above.
+    writing: Mutex<()>,
     /// Progress was reported, or a checkpoint waits to be written.
     pub(crate) reported: Notify,
     checkpoint: Mutex<CheckpointBook>,
@@ -75,6 +79,23 @@ impl CheckpointBook {
     }
 }
 
+/// Progress that is being written.
+#[must_use = "dropped before `written`, the progress is written again"]
+pub(crate) struct ProgressWrite<'a> {
+    job: &'a Job,
+    progress: Option<Progress>,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl ProgressWrite<'_> {
+    /// The batch is in the store: its progress may be shown.
+    pub(crate) fn written(self) {
+        if let Some(progress) = self.progress {
+            self.job.progress().written(progress);
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -88,6 +109,7 @@ impl Job {
             control: Mutex::new(control),
             view: watch::Sender::new(view),
             progress: Mutex::new(ProgressBook::restored(progress)),
+            writing: Mutex::default(),
             reported: Notify::new(),
             checkpoint: Mutex::default(),
             stop: Mutex::default(),
@@ -126,11 +148,15 @@ impl Job {
         lock(&self.checkpoint)
     }
 
-    /// Adds progress that was not written yet.
-    pub(crate) fn put_progress(&self, batch: &mut Batch) {
-        if let Some(progress) = self.progress().take_dirty() {
-            ProgressRecord::from(progress).put(batch, self.id);
+    /// Adds progress that was not written yet. Say [`ProgressWrite::written`] when the batch is
+    /// durable; until then no other progress is written.
+    pub(crate) fn put_progress(&self, batch: &mut Batch) -> ProgressWrite<'_> {
+        let guard = lock(&self.writing);
+        let progress = self.progress().unwritten().cloned();
+        if let Some(progress) = &progress {
+            ProgressRecord::from(progress.clone()).put(batch, self.id);
         }
+        ProgressWrite { job: self, progress, _guard: guard }
     }
 
     /// Begins an attempt: the flag by which it is stopped from now on.

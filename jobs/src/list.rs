@@ -115,7 +115,7 @@ impl JobView {
         now: Option<UnixMillis>,
     ) -> Self {
         let Standing { state, cause } = control.standing;
-        let progress = book.current();
+        let progress = book.shown();
         let waits = control.next_run.is_some_and(|next| now.is_none_or(|now| next > now));
         let works = state == State::Running && !waits && note.is_empty();
         let works_now = works.then_some(now).flatten();

@@ -1,8 +1,9 @@
 //! How far a job is: for people, cheap to report, and never going backwards.
 //!
 //! A job may redo work after a crash, from its last checkpoint. What it reports then may be less than
-//! what was shown before; shown is the greater of both, so nobody ever sees a job go back. Kept in
-//! memory and written at intervals, with every change of state, and with every checkpoint.
+//! what was shown before; shown is the greater of both, so nobody ever sees a job go back. What is
+//! reported is kept in memory, and written some times a second, with every change of state, and with
+//! every checkpoint. Only what is written is shown: a crash takes nothing back that anybody has seen.
 
 use std::time::Duration;
 
@@ -39,11 +40,13 @@ const WEIGHT: f64 = 0.3;
 /// Progress with its rate.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProgressBook {
+    /// As reported.
     current: Progress,
-    /// Changed since it was last written.
-    dirty: bool,
+    /// As written.
+    shown: Progress,
     sampled: Option<Sample>,
-    changed: UnixMillis,
+    /// `None` before the first attempt in this process.
+    changed: Option<UnixMillis>,
     bytes_per_second: f64,
     fraction_per_second: f64,
 }
@@ -58,17 +61,18 @@ struct Sample {
 impl ProgressBook {
     /// Goes on from what was stored.
     pub(crate) fn restored(current: Progress) -> Self {
-        Self { current, ..Self::default() }
+        Self { shown: current.clone(), current, ..Self::default() }
     }
 
-    pub(crate) fn current(&self) -> &Progress {
-        &self.current
+    /// What is written, so that it can be shown.
+    pub(crate) fn shown(&self) -> &Progress {
+        &self.shown
     }
 
     /// A new attempt begins: rates start afresh.
     pub(crate) fn restart(&mut self, now: UnixMillis) {
         self.sampled = None;
-        self.changed = now;
+        self.changed = Some(now);
         self.bytes_per_second = 0.0;
         self.fraction_per_second = 0.0;
     }
@@ -85,8 +89,7 @@ impl ProgressBook {
         at.bytes = at.bytes.max(before.bytes);
         let changed = self.current != before;
         if changed {
-            self.dirty = true;
-            self.changed = now;
+            self.changed = Some(now);
             self.sample(now);
         }
         changed
@@ -97,9 +100,14 @@ impl ProgressBook {
         self.update(now, |at| at.fraction = 1.0);
     }
 
-    /// What has to be written, if anything; it counts as written from here on.
-    pub(crate) fn take_dirty(&mut self) -> Option<Progress> {
-        std::mem::take(&mut self.dirty).then(|| self.current.clone())
+    /// What has to be written, if anything.
+    pub(crate) fn unwritten(&self) -> Option<&Progress> {
+        Some(&self.current).filter(|current| **current != self.shown)
+    }
+
+    /// `progress` is in the store now.
+    pub(crate) fn written(&mut self, progress: Progress) {
+        self.shown = progress;
     }
 
     /// Bytes per second, averaged over some seconds.
@@ -117,7 +125,7 @@ impl ProgressBook {
     }
 
     pub(crate) fn is_stalled(&self, now: UnixMillis) -> bool {
-        now.since(self.changed) >= STALLED_AFTER
+        self.changed.is_some_and(|changed| now.since(changed) >= STALLED_AFTER)
     }
 
     fn sample(&mut self, now: UnixMillis) {
@@ -160,7 +168,8 @@ mod tests {
             (7.0, 101, 1.0, 101),
         ] {
             book.update(at(0), |p| (p.fraction, p.rows) = (fraction, rows));
-            assert_eq!((book.current().fraction, book.current().rows), (shown, rows_shown));
+            let current = book.unwritten().unwrap();
+            assert_eq!((current.fraction, current.rows), (shown, rows_shown));
         }
     }
 
@@ -169,7 +178,8 @@ mod tests {
         let stored = Progress { fraction: 0.8, bytes: 800, ..Progress::default() };
         let mut book = ProgressBook::restored(stored);
         book.update(at(0), |p| (p.fraction, p.bytes) = (0.6, 600));
-        assert_eq!((book.current().fraction, book.current().bytes), (0.8, 800));
+        assert_eq!((book.shown().fraction, book.shown().bytes), (0.8, 800));
+        assert!(book.unwritten().is_none());
     }
 
     #[test]
@@ -190,11 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn unchanged_progress_is_not_written_again() {
+    fn only_what_is_written_is_shown_and_nothing_is_written_twice() {
         let mut book = ProgressBook::default();
         assert!(book.update(at(0), |p| p.rows = 1));
-        assert!(book.take_dirty().is_some());
+        assert_eq!(book.shown().rows, 0);
+        let unwritten = book.unwritten().unwrap().clone();
+        book.written(unwritten);
+        assert_eq!(book.shown().rows, 1);
         assert!(!book.update(at(1), |p| p.rows = 1));
-        assert!(book.take_dirty().is_none());
+        assert!(book.unwritten().is_none());
     }
 }

@@ -179,7 +179,7 @@ impl Jobs {
     ///
     /// # Errors
     /// 55006 if it is exclusive and its subject is taken; a failure for a kind that is not registered; a
-    /// storage error; [`JobError::Stopped`] after shutdown. There is no such job then, except that a
+    /// storage error; [`crate::JobError::Stopped`] after shutdown. There is no such job then, except that a
     /// storage error may come after the batch was durable.
     pub async fn submit<K: JobKind>(&self, new: NewJob<K::Args>) -> Result<JobId> {
         let jobs = self.clone();

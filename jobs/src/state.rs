@@ -23,7 +23,7 @@
 //! known for its name only: undo never gives up.
 //!
 //! [`apply`] is pure: no clock, no I/O. Everything around an edge (the batch, the fence, the wake-up) is
-//! in `edge`; what a user may ask for in which state is in [`crate::control`].
+//! in `edge`; what a user may ask for in which state is in `control`.
 
 use std::fmt;
 

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Sleep, UnixMillis};
 use crate::control::ControlOptions;
 use crate::id::JobId;
+use crate::kind::{JobKind, NewJob};
 use crate::list::JobView;
 use crate::registry::{Jobs, JobsOptions};
 use crate::state::State;
@@ -193,6 +194,16 @@ impl TestJobs {
         settings.set("jobs.debug.pausepoints", points).expect("the setting can be written");
     }
 
+    /// Submits a job that pauses itself at a point, and waits for that. Answers its id, also if it
+    /// ended before.
+    pub async fn submit_to<K: JobKind>(&self, new: NewJob<K::Args>, point: &str) -> JobId {
+        self.pause_points(point);
+        let id = self.jobs().submit::<K>(new).await.expect("the job is accepted");
+        self.wait(id).await;
+        self.pause_points("");
+        id
+    }
+
     /// Waits until the job has ended or is paused.
     pub async fn wait(&self, id: JobId) -> JobView {
         soon("the end or a pause of the job", self.jobs().wait(id)).await.expect("the job exists")
@@ -207,13 +218,13 @@ impl TestJobs {
         view
     }
 
-    /// Lets a job run until its `n`th checkpoint is there, counted over its whole life, and leaves it
-    /// paused. Answers false if it ended before.
+    /// Lets a paused job run until its `n`th checkpoint is there, counted over its whole life, and
+    /// leaves it paused. Answers false if it ended before.
     pub async fn run_to_checkpoint(&self, id: JobId, n: u64) -> bool {
         self.run_to(id, &format!("jobs.checkpoint.{n}")).await
     }
 
-    /// Lets a job run up to a pause point, and leaves it paused. Answers false if it ended before.
+    /// Lets a paused job run up to a pause point, and leaves it paused. Answers false if it ended before.
     pub async fn run_to(&self, id: JobId, point: &str) -> bool {
         self.pause_points(point);
         let _ = self.jobs().resume(&[id], ControlOptions::by("test")).await;

@@ -43,7 +43,7 @@ use crate::stop::StopFlag;
 /// How long a worker may take to stop before it is given up (and, if async, aborted).
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// Time between two views for those who watch, while a job reports progress.
+/// Time between two writes of progress, which are what watchers see.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 
 /// Wait before the driver tries again what it could not write.
@@ -294,13 +294,14 @@ impl Driver {
                 _ = self.changes.changed() => return Ok(Flow::On),
                 () = due(&mut self.flush) => {
                     self.flush = None;
-                    self.write_progress(epoch).await?;
+                    self.write(move |inner, job| inner.write_checkpoint(job, epoch)).await?;
                 }
                 () = due(&mut self.quiet) => self.quiet = None,
                 () = self.job.reported.notified(), if !quiet => {
+                    self.write(Inner::write_progress).await?;
                     self.inner.show(&self.job);
-                    // Display only, so by tokio's timer: who watches a test with a clock that
-                    // stands still wants to see something, too.
+                    // Nothing but display depends on it, so by tokio's timer: progress is seen in
+                    // a test with a clock that stands still, too.
                     self.quiet = Some(Box::pin(tokio::time::sleep(SHOW_EVERY)));
                     if self.flush.is_none() {
                         let interval = self.inner.settings.get_duration("jobs.checkpoint.interval");
@@ -314,18 +315,21 @@ impl Driver {
         }
     }
 
-    async fn write_progress(&mut self, epoch: Epoch) -> Result<()> {
+    /// Writes what a job reported. What fails is tried again at the next report.
+    async fn write(
+        &mut self,
+        write: impl FnOnce(&Inner, &Job) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let (inner, job) = (Arc::clone(&self.inner), Arc::clone(&self.job));
-        match run(Op::Commit, move || inner.flush(&job, epoch)).await.map_err(JobError::verdict) {
+        let written = run(Op::Commit, move || write(&inner, &job)).await;
+        match written.map_err(|error| (error.to_string(), error.verdict())) {
             // Fenced: the job has moved on, and what was not written is not wanted any more.
-            Ok(()) | Err(Verdict::Stopped) => Ok(()),
-            Err(Verdict::Dead) => Err(JobError::Engine(dead())),
-            Err(Verdict::Retry(text)) => {
-                tracing::warn!(error = text, "progress could not be written; it is tried again");
-                Ok(())
+            Ok(()) | Err((_, Verdict::Stopped)) => Ok(()),
+            Err((point, Verdict::Dead)) => {
+                Err(JobError::Engine(cairn_engine::EngineError::Crashed { point }))
             }
-            Err(Verdict::Failed(failure) | Verdict::Broken(failure)) => {
-                tracing::warn!(error = %failure, "progress could not be written; it is tried again");
+            Err((error, Verdict::Retry(_) | Verdict::Failed(_) | Verdict::Broken(_))) => {
+                tracing::warn!(error, "progress could not be written; it is tried again");
                 Ok(())
             }
         }
@@ -518,7 +522,7 @@ impl Driver {
                 tracing::warn!("a worker did not stop in time; it is left behind");
             }
         }
-        self.write_progress(epoch).await?;
+        self.write(move |inner, job| inner.write_checkpoint(job, epoch)).await?;
         Ok(Flow::End)
     }
 }
@@ -536,10 +540,6 @@ async fn due(sleep: &mut Option<Sleep>) {
         Some(sleep) => sleep.as_mut().await,
         None => std::future::pending().await,
     }
-}
-
-fn dead() -> cairn_engine::EngineError {
-    cairn_engine::EngineError::Crashed { point: "while writing progress".to_owned() }
 }
 
 impl Inner {

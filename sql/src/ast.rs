@@ -26,9 +26,9 @@ pub struct Parsed {
 pub enum Statement {
     /// SELECT, EXPLAIN, INSERT, CREATE TABLE and whatever else `sqlparser` parses.
     Sql(Sql),
-    /// SHOW [AUTOMATIC] JOB[S]: lists jobs, unfinished first.
+    /// `SHOW [AUTOMATIC] JOB[S]`: lists jobs, unfinished first.
     ShowJobs(ShowJobs),
-    /// CANCEL, PAUSE, RESUME JOB[S]: asks for another state of one or more jobs.
+    /// `CANCEL, PAUSE, RESUME JOB[S]`: asks for another state of one or more jobs.
     ControlJobs(ControlJobs),
     /// IMPORT INTO: loads files into a table, as a job.
     Import(Import),
@@ -155,7 +155,7 @@ impl Jobs {
     }
 }
 
-/// SHOW [AUTOMATIC] JOB[S].
+/// `SHOW [AUTOMATIC] JOB[S]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShowJobs {
     /// AUTOMATIC: the jobs that the database started by itself, and only these.
@@ -189,7 +189,7 @@ impl Verb {
     }
 }
 
-/// CANCEL, PAUSE, RESUME JOB[S].
+/// `CANCEL, PAUSE, RESUME JOB[S]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ControlJobs {
     /// What is asked.

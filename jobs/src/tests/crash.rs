@@ -99,7 +99,8 @@ async fn a_canceled_job_leaves_nothing_after_a_crash_at_any_point() {
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_and_checkpoints_never_go_backwards_also_when_paused_crashed_and_resumed_twice() {
     let (mut test, stage) = setup().await;
-    let id = submit(&test, "bulk ingest:4 at:here ingest:2 publish").await;
+    let new = super::kinds::new("bulk ingest:4 at:here ingest:2 publish");
+    let id = test.submit_to::<super::kinds::Plain>(new, "jobs.checkpoint.2").await;
     let mut rows = 0;
     let mut sequence = 0;
     for checkpoint in [3, 5] {

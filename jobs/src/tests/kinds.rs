@@ -143,11 +143,8 @@ impl<const UNDO: bool> JobKind for Script<UNDO> {
                 "fraction" => cx.progress(|p| p.fraction = times.parse().unwrap()),
                 "never" => cx.set_cancellable(false).await?,
                 "at" => {
-                    cx.on_thread({
-                        let point = times.to_owned();
-                        move |cx| cx.pause_point(&point)
-                    })
-                    .await?;
+                    let point = times.to_owned();
+                    cx.on_thread(move |cx| cx.pause_point(&point)).await?;
                 }
                 "publish" => return publish(&cx).await,
                 other => panic!("no such word: {other}"),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::kinds::{clean, ends, published_rows, setup, submit};
+use super::kinds::{Plain, clean, ends, published_rows, setup, submit};
 use crate::record::CheckpointRecord;
 use crate::{ControlOptions, PauseOutcome, ResumeOutcome, State};
 
@@ -13,9 +13,9 @@ fn by() -> ControlOptions {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_job_goes_on_where_it_was() {
     let (test, stage) = setup().await;
-    let id = submit(&test, "rows put:3 at:here put:2 publish").await;
+    let new = super::kinds::new("rows put:3 at:here put:2 publish");
+    let id = test.submit_to::<Plain>(new, "here").await;
     let ids = [id];
-    assert!(test.run_to(id, "here").await);
     let view = test.jobs().get(id).await.unwrap().unwrap();
     assert_eq!(view.running_status, "pause point here");
     assert_eq!(stage.writes.load(Ordering::SeqCst), 3);

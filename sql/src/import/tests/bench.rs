@@ -110,10 +110,6 @@ impl Bench {
         Self { folder, engine, jobs, catalog }
     }
 
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     pub(super) fn file(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join("extern").join(name), text).unwrap();
     }
