@@ -240,7 +240,7 @@ impl Jobs {
         control.put(batch);
         let args = new.args.encode_to_vec().into();
         PayloadRecord { version: K::VERSION, args }.put(batch, id);
-        Ok(Submission { jobs: self.clone(), control: Some(control) })
+        Ok(Submission { jobs: self.clone(), control })
     }
 
     /// All jobs in order of submission, live and ended. Reads no payload, and waits for no job.
@@ -322,7 +322,7 @@ impl Jobs {
 #[must_use = "the job runs after `committed`"]
 pub struct Submission {
     jobs: Jobs,
-    control: Option<Control>,
+    control: Control,
 }
 
 impl std::fmt::Debug for Submission {
@@ -332,30 +332,22 @@ impl std::fmt::Debug for Submission {
 }
 
 impl Submission {
-    /// The id of the job. `None` never happens before [`Submission::committed`].
+    /// The id of the job.
     #[must_use]
-    pub fn id(&self) -> Option<JobId> {
-        self.control.as_ref().map(|control| control.id)
+    pub fn id(&self) -> JobId {
+        self.control.id
     }
 
     /// The batch is durable: the job runs from here on.
-    ///
-    /// # Panics
-    /// Never: it can be called once only.
-    #[must_use]
-    pub fn committed(mut self) -> JobId {
-        let control = self.control.take().expect("`committed` consumes the submission");
-        let id = control.id;
-        self.jobs.inner.accept(&control);
-        id
+    pub fn committed(self) -> JobId {
+        self.jobs.inner.accept(&self.control);
+        self.control.id
     }
 }
 
 impl Drop for Submission {
     fn drop(&mut self) {
-        if let Some(control) = &self.control {
-            self.jobs.inner.unreserve(control);
-        }
+        self.jobs.inner.unreserve(&self.control);
     }
 }
 
@@ -423,8 +415,8 @@ impl Inner {
         };
         let view = JobView::of_stored(control, Progress::default(), 0);
         let job = Job::new(control.clone(), Progress::default(), view);
+        // The reservation ends when the submission is dropped: the job holds its subject by now.
         self.live().jobs.insert(job.id, Arc::clone(&job));
-        self.unreserve(control);
         tracing::info!(parent: &job.span, description = control.description, "job submitted");
         // Without a listener there is nobody to tell.
         let _ = self.events.send(event);

@@ -1,22 +1,15 @@
 //! The states of a job, and the one function that changes them.
 //!
 //! ```text
-//!              start               succeed
-//!   pending ----------> running ------------> succeeded
-//!      |                |  |  ^
-//!      |  request-pause |  |  | resume                    request-pause
-//!      +----------------+  |  +------------ paused <----+ (also from reverting,
-//!      |                |  |                  |    pause |  and back there by resume)
-//!      |                v  |                  |          |
-//!      |          pause-requested ------------+----------+
-//!      |                   | fail             |
-//!      | request-cancel    v                  | request-cancel
-//!      +-------------> reverting <---------+  |  (not while it is being undone)
-//!      v                   | finish        |  v
-//!   cancel-requested ------+---------------+--+
-//!                  revert  |
-//!                          +--> canceled   after a cancel
-//!                          +--> failed     after a failure
+//! pending                       --start-->           running
+//! running                       --succeed-->         succeeded
+//! running                       --fail-->            reverting
+//! pending, running, reverting   --request-pause-->   pause-requested
+//! pause-requested               --pause-->           paused
+//! paused                        --resume-->          running, or reverting if it was being undone
+//! pending, running, paused      --request-cancel-->  cancel-requested  (not if being undone)
+//! cancel-requested              --revert-->          reverting
+//! reverting                     --finish-->          canceled after a cancel, failed after a failure
 //! ```
 //!
 //! `retry` leads from `running` to `running` and from `reverting` to `reverting`. `revert-failed` is

@@ -258,7 +258,7 @@ impl TestJobs {
 }
 
 /// Opens a store as soon as nobody has it open any more.
-async fn open_free(dir: &Path) -> Engine {
+pub(crate) async fn open_free(dir: &Path) -> Engine {
     loop {
         match Engine::open(Options::small(dir)) {
             Ok(engine) => return engine,

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod crash;
+mod doctor;
 mod kinds;
 mod life;
 mod pause;

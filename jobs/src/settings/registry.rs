@@ -104,7 +104,7 @@ const ALL: &[Setting] = &[
         "jobs.checkpoint.interval",
         SettingType::Duration { min: MILLI },
         "1s",
-        "How often progress and kept checkpoints are written.",
+        "How often checkpoints that a job only keeps are written.",
     ),
     setting(
         "jobs.concurrency",

@@ -4,7 +4,7 @@
 //! `save:n` keeps n checkpoints; `ingest:n` ingests n batches of ten rows. `hold` waits to be stopped,
 //! `spin` does so on a thread that computes, `block` ignores every stop until it is released. `fail`,
 //! `panic`, `retry:n` (the first n attempts fail), `fraction:f`, `never` (cannot be cancelled), `at:p`
-//! (pause point p), `publish`.
+//! (pause point p), `stray` (writes without a claim), `publish`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -140,6 +140,12 @@ impl<const UNDO: bool> JobKind for Script<UNDO> {
                     return Err(JobError::retry("no answer"));
                 }
                 "retry" => {}
+                "stray" => {
+                    let span = SpanRef { id: SpanId::from_raw(99), family: SpanFamily::Rows };
+                    let mut batch = Batch::new();
+                    batch.put_row(span, b"key", b"value");
+                    cx.commit(batch, &at).await?;
+                }
                 "fraction" => cx.progress(|p| p.fraction = times.parse().unwrap()),
                 "never" => cx.set_cancellable(false).await?,
                 "at" => {
