@@ -182,6 +182,13 @@ impl Shared {
         })))
     }
 
+    /// Tells the metrics what is left.
+    fn measure(state: &State) {
+        let left: u64 = state.works.values().map(|work| work.bytes_left).sum();
+        metrics::gauge!(crate::metrics::RECLAIM_LEFT_BYTES).set(left as f64);
+        metrics::gauge!(crate::metrics::TOMBSTONES).set(state.works.len() as f64);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -397,6 +404,7 @@ fn note(shared: &Shared, id: SpanId, generation: u64, step: Step, done: Done) {
     state.counts.range_deletions += u64::from(done.range_deleted);
     state.counts.compactions += u64::from(done.compacted);
     state.counts.folders_removed += u64::from(done.folder_removed);
+    Shared::measure(&state);
     let Some(work) = state.works.get_mut(&id).filter(|work| work.generation == generation) else {
         return;
     };
@@ -446,6 +454,7 @@ fn finish(shared: &Shared, engine: &Engine, id: SpanId, generation: u64) -> Resu
     engine.commit(batch, Sync::No)?;
     state.works.remove(&id);
     state.counts.finished += 1;
+    Shared::measure(&state);
     drop(state);
     shared.0.finished.send_modify(|count| *count += 1);
     engine.crash().point("reclaim.after_finish")

@@ -11,6 +11,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cairn_engine::metrics as names;
 use cairn_jobs::JobId;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -313,7 +314,13 @@ impl Session {
     pub async fn execute(&self, prepared: &Prepared, params: Vec<ScalarValue>) -> Result<Answer> {
         let scope = self.scope();
         let prepared = prepared.clone();
-        self.isolated(async move { crate::execute::execute(&scope, &prepared, params).await }).await
+        let began = std::time::Instant::now();
+        let work = async move { crate::execute::execute(&scope, &prepared, params).await };
+        let answer = self.isolated(work).await;
+        let outcome = if answer.is_ok() { "ok" } else { "error" };
+        metrics::counter!(names::STATEMENTS_TOTAL, "outcome" => outcome).increment(1);
+        metrics::histogram!(names::STATEMENT_SECONDS).record(began.elapsed().as_secs_f64());
+        answer
     }
 
     fn scope(&self) -> Scope {

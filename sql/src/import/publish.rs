@@ -68,16 +68,20 @@ pub(super) fn publish(
     cx.publish(|publisher| {
         let latch = catalog.table_latch(args.table_id);
         let _alone = latch.write().unwrap_or_else(PoisonError::into_inner);
+        let began = std::time::Instant::now();
         // Nobody can stop the job any more, so there is nothing to look at in between.
         check(&|| Ok(()))?;
         let kept: Vec<_> = span.iter().map(|span| span.id).collect();
-        catalog.change(
+        let published = catalog.change(
             |change| match span.clone() {
                 Some(span) => change.add_span(args.table_id, span).map(|_| ()),
                 None => Ok(()),
             },
             |batch| publisher.commit(batch, &kept),
-        )
+        );
+        let waited = began.elapsed().as_secs_f64();
+        metrics::histogram!(cairn_engine::metrics::PUBLISH_SECONDS).record(waited);
+        published
     })
 }
 
