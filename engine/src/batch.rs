@@ -33,6 +33,7 @@ enum Op {
 pub struct Batch {
     ops: Vec<Op>,
     bytes: usize,
+    has_rows: bool,
 }
 
 impl Batch {
@@ -58,6 +59,7 @@ impl Batch {
     /// Puts a row under its key-encoded primary key.
     pub fn put_row(&mut self, span: SpanRef, user_key: &[u8], value: &[u8]) {
         let key = key::row_key(span.id, user_key);
+        self.has_rows = true;
         self.bytes += key.len() + value.len();
         self.ops.push(Op::Put(span.family.into(), key, bytes::Bytes::copy_from_slice(value)));
     }
@@ -65,6 +67,7 @@ impl Batch {
     /// Deletes a row; one that does not exist is fine.
     pub fn delete_row(&mut self, span: SpanRef, user_key: &[u8]) {
         let key = key::row_key(span.id, user_key);
+        self.has_rows = true;
         self.bytes += key.len();
         self.ops.push(Op::Delete(span.family.into(), key));
     }
@@ -78,6 +81,7 @@ impl Batch {
     /// Appends all changes of `other` after those of this batch.
     pub fn append(&mut self, other: Self) {
         self.bytes += other.bytes;
+        self.has_rows |= other.has_rows;
         self.ops.extend(other.ops);
     }
 
@@ -85,6 +89,12 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// Whether rows are put or deleted.
+    #[must_use]
+    pub fn has_rows(&self) -> bool {
+        self.has_rows
     }
 
     /// Bytes of keys and values, without RocksDB's overhead.

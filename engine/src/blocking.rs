@@ -4,9 +4,16 @@
 //! it (clippy's `disallowed-methods` says so). It carries the tracing span over, measures how long the
 //! work waited for a thread and how long it ran, and turns a panic into an error. Nothing borrowed
 //! from RocksDB leaves the closure.
+//!
+//! A job's own work ([`Op::Job`]) gets a thread of its own, for two reasons: it may run for hours, and
+//! its thread has a lower priority, which a thread that later serves the foreground must not have. On a
+//! machine with few processors, what a job computes hurts the foreground more than what it writes.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
+
+use tokio::sync::oneshot;
 
 pub use crate::error::Panicked;
 
@@ -27,7 +34,7 @@ pub enum Op {
     Claim,
     /// Staging and ingesting files.
     Ingest,
-    /// A job's own thread.
+    /// A job's own thread: background work.
     Job,
     /// Changes of a job's state.
     Control,
@@ -71,14 +78,13 @@ impl Op {
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-#[expect(clippy::disallowed_methods, reason = "this is the one border between async and blocking")]
 pub async fn run<T: Send + 'static>(
     op: Op,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
     let span = tracing::Span::current();
     let asked = Instant::now();
-    let task = tokio::task::spawn_blocking(move || {
+    let work = move || {
         let began = Instant::now();
         metrics::histogram!(crate::metrics::BLOCKING_WAIT_SECONDS, "op" => op.name())
             .record(began.duration_since(asked).as_secs_f64());
@@ -86,16 +92,44 @@ pub async fn run<T: Send + 'static>(
         metrics::histogram!(crate::metrics::BLOCKING_RUN_SECONDS, "op" => op.name())
             .record(began.elapsed().as_secs_f64());
         answer
-    });
-    task.await.map_err(|error| {
-        let message = match error.try_into_panic() {
-            Ok(payload) => panic_text(&*payload),
-            Err(_) => "the runtime was shut down before the work began".to_owned(),
-        };
+    };
+    let answer = if op == Op::Job { in_background(work).await } else { on_pool(work).await };
+    answer.map_err(|message| {
         tracing::error!(op = op.name(), message, "blocking work did not end");
         metrics::counter!(crate::metrics::BLOCKING_PANICS_TOTAL, "op" => op.name()).increment(1);
         Panicked { op: op.name(), message }
     })
+}
+
+/// On one of tokio's threads; the text of a panic as an error.
+#[expect(clippy::disallowed_methods, reason = "this is the one border between async and blocking")]
+async fn on_pool<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(payload) => panic_text(&*payload),
+        Err(_) => "the runtime was shut down before the work began".to_owned(),
+    })
+}
+
+/// On a thread of its own with a low priority, whose operations are not counted as foreground.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, receiver) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new().name("cairn-job".to_owned()).spawn(move || {
+        crate::ffi::lower_thread_priority();
+        crate::latency::mark_background();
+        let _inside = runtime.enter();
+        let answer = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(&*panic));
+        // Nobody waits any more: then nobody wants the answer.
+        let _ = sender.send(answer);
+    });
+    match thread {
+        Ok(_) => receiver.await.unwrap_or_else(|_| Err("the thread ended early".to_owned())),
+        Err(error) => Err(format!("cannot start a thread: {error}")),
+    }
 }
 
 /// The text of a panic, as far as it has one.
@@ -126,5 +160,15 @@ mod tests {
         .await
         .unwrap_err();
         assert_eq!(error.to_string(), "panicked during commit: seven is 7");
+    }
+
+    #[tokio::test]
+    async fn a_job_has_a_thread_of_its_own_and_its_panic_is_an_error_too() {
+        let name = run(Op::Job, || std::thread::current().name().map(str::to_owned)).await;
+        assert_eq!(name.unwrap().as_deref(), Some("cairn-job"));
+        let error = run(Op::Job, || panic!("on purpose")).await.unwrap_err();
+        assert_eq!(error.to_string(), "panicked during job: on purpose");
+        let inside = run(Op::Job, || tokio::runtime::Handle::try_current().is_ok()).await;
+        assert_eq!(inside, Ok(true), "the runtime is still at hand");
     }
 }

@@ -19,6 +19,7 @@
 //! Claiming and condemning the same owner must not run at the same time; `cairn-jobs` holds the
 //! job's mutex around both, and condemns again in the batch that ends the job.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -34,6 +35,9 @@ use crate::tombstone::Tombstone;
 pub(crate) const CLAIM: u8 = 1;
 pub(crate) const INTENT: u8 = 2;
 pub(crate) const MARK: u8 = 3;
+
+/// The folder of staging folders in a store.
+pub(crate) const STAGING: &str = "staging";
 
 /// What a claim covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +285,7 @@ impl Engine {
     }
 
     pub(crate) fn staging_root(&self) -> PathBuf {
-        self.path().join("staging")
+        self.path().join(STAGING)
     }
 
     pub(crate) fn make_staging_dir(&self, id: SpanId) -> Result<()> {
@@ -313,8 +317,9 @@ pub(crate) fn staging_id(name: &str) -> Option<SpanId> {
     (staging_name(id) == name).then_some(id)
 }
 
-/// Bytes of the files in `dir`; 0 if there is no such folder.
+/// Bytes of the blocks of the files in `dir`; 0 if there is no such folder.
 pub(crate) fn folder_bytes(dir: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    let metas = entries.flatten().filter_map(|entry| entry.metadata().ok());
+    metas.map(|meta| meta.blocks() * 512).sum()
 }

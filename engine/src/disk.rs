@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::{Result, io_error};
 use crate::open::Engine;
+use crate::trash;
 
 /// Bytes on disk, by what they are for. Sizes are lengths of files, not blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +40,12 @@ impl Engine {
         let mut usage = DiskUsage { free_bytes: free_bytes(self.path())?, ..DiskUsage::default() };
         visit(self.path(), &mut |path, bytes| {
             let staged = path.starts_with(self.staging_root());
+            let dropped = path.starts_with(self.path().join(trash::TRASH));
             let ends = |extension: &str| path.extension().is_some_and(|found| found == extension);
             let kind = match () {
                 () if staged => &mut usage.staging_bytes,
+                () if dropped || ends("trash") => &mut usage.trash_bytes,
                 () if ends("sst") => &mut usage.sst_bytes,
-                () if ends("trash") => &mut usage.trash_bytes,
                 () if ends("log") => &mut usage.wal_bytes,
                 () => &mut usage.other_bytes,
             };
@@ -54,7 +56,7 @@ impl Engine {
 }
 
 /// Free bytes on the file system that holds `path`.
-fn free_bytes(path: &Path) -> Result<u64> {
+pub(crate) fn free_bytes(path: &Path) -> Result<u64> {
     let stat =
         rustix::fs::statvfs(path).map_err(|error| io_error("measure", path, error.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

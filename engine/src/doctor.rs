@@ -168,11 +168,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Every staging folder belongs to a claim or a tombstone.
+    /// Every folder of staged or dropped files belongs to a claim or a tombstone.
     fn check_folders(&self, findings: &mut Vec<Finding>) -> Result<()> {
-        for name in self.orphan_staging()? {
+        for name in self.orphan_folders()? {
             findings.push(Finding::error(
-                format!("staging/{name}"),
+                name,
                 "nobody claims this folder",
                 "it is removed when the store is opened for writing",
             ));

@@ -2,6 +2,7 @@
 //!
 //! What is here, and why it cannot be had otherwise:
 //! - [`FileManager`]: paced file deletion with a small chunk (C++ shim, `shim.cc`);
+//! - [`lower_thread_priority`]: of one thread, not of the process (shim);
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`SstWriter`] and [`ingest`]: the crate's writer borrows itself for its whole life, and its
 //!   ingest silently copies files when a hard link fails;
@@ -14,7 +15,7 @@
 //! that were generated from the same RocksDB headers, so a changed signature does not compile.
 #![expect(unsafe_code, reason = "the one module that is allowed to call RocksDB's C interface")]
 
-use std::ffi::{CStr, CString, c_char, c_uchar, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -35,7 +36,9 @@ unsafe extern "C" {
     fn cairn_file_manager_new(rate: i64, ratio: f64, chunk: u64) -> *mut RawFileManager;
     fn cairn_options_set_file_manager(options: *mut c_void, manager: *mut RawFileManager);
     fn cairn_file_manager_set_rate(manager: *mut RawFileManager, rate: i64);
+    fn cairn_file_manager_trash_bytes(manager: *mut RawFileManager) -> u64;
     fn cairn_file_manager_free(manager: *mut RawFileManager);
+    fn cairn_lower_thread_priority(nice: c_int) -> c_int;
 }
 
 /// RocksDB's file manager: deleted files are renamed to trash and cut from the tail in steps.
@@ -69,12 +72,33 @@ impl FileManager {
         // SAFETY: the manager is alive while `self` is.
         unsafe { cairn_file_manager_set_rate(self.0.as_ptr(), to_rate(bytes_per_second)) }
     }
+
+    /// Bytes in the trash that are not yet freed.
+    pub(crate) fn trash_bytes(&self) -> u64 {
+        // SAFETY: the manager is alive while `self` is; the counter is an atomic on the C++ side.
+        unsafe { cairn_file_manager_trash_bytes(self.0.as_ptr()) }
+    }
 }
 
 impl Drop for FileManager {
     fn drop(&mut self) {
         // SAFETY: made by `cairn_file_manager_new`, freed once, here.
         unsafe { cairn_file_manager_free(self.0.as_ptr()) }
+    }
+}
+
+/// How much lower than usual background threads stand in line for a processor: they still get about a
+/// tenth of it when the foreground wants all, so what waits for their locks does not wait for ever.
+const BACKGROUND_NICE: c_int = 10;
+
+/// Lets everybody else go first when processors are short, for the calling thread and those that it
+/// starts. There is no way back without privileges: for threads that do nothing else.
+pub(crate) fn lower_thread_priority() {
+    // SAFETY: a system call about the calling thread, without pointers.
+    let answer = unsafe { cairn_lower_thread_priority(BACKGROUND_NICE) };
+    if answer != 0 {
+        // Where it is forbidden, everything works as before, only less gently.
+        tracing::debug!("the priority of a background thread could not be lowered");
     }
 }
 
@@ -112,6 +136,10 @@ fn c_path(path: &Path) -> Result<CString> {
         .map_err(|_| EngineError::Invalid(format!("path {} contains a zero byte", path.display())))
 }
 
+/// Staged files go to the disk as they are written. Otherwise the sync at their end writes tens of
+/// megabytes at once: others on the disk queue behind it, and a cancel waits for it.
+const STAGED_BYTES_PER_SYNC: u64 = 1 << 20;
+
 /// Builds one sorted SST file outside of the database.
 #[derive(Debug)]
 pub(crate) struct SstWriter(NonNull<sys::rocksdb_sstfilewriter_t>);
@@ -125,6 +153,7 @@ impl SstWriter {
         // SAFETY: the writer copies both option objects; the env options are destroyed once.
         let raw = unsafe {
             let env = sys::rocksdb_envoptions_create();
+            sys::rocksdb_envoptions_set_bytes_per_sync(env, STAGED_BYTES_PER_SYNC);
             let raw = sys::rocksdb_sstfilewriter_create(env, options.as_raw_ptr());
             sys::rocksdb_envoptions_destroy(env);
             raw

@@ -1,146 +1,503 @@
-//! The budget of background work, as a pure calculator: bytes and time go in, waiting times come out.
+//! How fast background work may go. Pure: signals and the time go in, a decision comes out.
 //!
-//! One rate, in bytes per second, is shared by all background work. Each [`Class`] has a *debt*: the
-//! bytes it has taken and not yet paid off. Time pays: the rate is split evenly between the classes
-//! that are in debt, and what one does not need goes to the others. A class may take more while its
-//! own debt is small, whatever the size of the piece, so a unit of 128 MiB is admitted at once and the
-//! unit after it waits. Debts per class, because with a single one such a unit of an import would hold
-//! up every small step of a cleanup behind it.
+//! # The rule
 //!
-//! A rate of 0 means no limit: nobody waits, and debts are forgiven.
+//! Work that nobody waits for may take what nobody else wants. While the foreground rests, nothing is
+//! limited. While it works, background work begins at a modest rate that doubles with every tick in
+//! which nothing suffers. When something does, the rate is cut by as much as it is too high, and from
+//! then on it climbs slowly towards where it was cut, and more slowly beyond:
 //!
-//! Left out: the feedback that sets the rate. Whoever has it calls [`Calculator::set_rate`].
+//! | signal | answer |
+//! |---|---|
+//! | foreground p99 above the target, over its own idle baseline | cut in proportion, at most to a half |
+//! | one foreground operation that stalls | halve |
+//! | level 0 half full, or half of the compaction debt that RocksDB allows | halve |
+//! | RocksDB delays or stops writes, or nearly all of that debt | down to the least, for two seconds |
+//! | files are freed more slowly than asked for | ask for no more than the disk does |
+//! | free space below the floor | reclaim does not wait for anything |
+//!
+//! The least is not nothing: work that never ends is no kindness either. If the foreground stays slow
+//! while background work crawls, the background is not the reason, and the baseline is learned anew.
+//!
+//! Two rates are ruled alike: one for the bytes of the [`crate::budget`], one at which RocksDB's file
+//! manager frees dropped files, because freeing a byte costs a small part of what writing one does.
+//!
+//! The shape, a calculator apart from its loop and a floor of free space that makes deletion faster, is
+//! that of Pebble's delete pacer; doubling and cutting is TCP's.
 
+use std::fmt;
 use std::time::Duration;
 
-/// A kind of background work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// Files that become part of a span.
-    Ingest,
-    /// Sorted runs on their way to an ingest.
-    Sort,
-    /// What gives space back: cutting files, compacting leftovers.
-    Reclaim,
-    /// What a backup reads.
-    Backup,
+use crate::baseline::{Comparison, Judgement};
+
+/// What a person allows background work. Plain data; every value is valid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GovernorLimits {
+    /// Bytes per second for all background work together; 0 for no limit.
+    pub rate_max: u64,
+    /// How much slower the foreground's p99 may get, as a factor over its idle time. Infinite: the
+    /// foreground's latency is not looked at.
+    pub latency_target: f64,
+    /// Free bytes on the disk below which giving space back goes first.
+    pub free_space_floor: u64,
+    /// A reader (view, snapshot or checkpoint on disk) that is older is reported: it keeps space from
+    /// being given back.
+    pub reader_age_max: Duration,
 }
 
-impl Class {
-    /// Every class.
-    pub const ALL: [Self; 4] = [Self::Ingest, Self::Sort, Self::Reclaim, Self::Backup];
-
-    /// The name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Sort => "sort",
-            Self::Reclaim => "reclaim",
-            Self::Backup => "backup",
-        }
-    }
-
-    pub(crate) const fn index(self) -> usize {
-        match self {
-            Self::Ingest => 0,
-            Self::Sort => 1,
-            Self::Reclaim => 2,
-            Self::Backup => 3,
+impl Default for GovernorLimits {
+    fn default() -> Self {
+        Self {
+            rate_max: 0,
+            latency_target: 1.1,
+            free_space_floor: 4 << 30,
+            reader_age_max: Duration::from_hours(1),
         }
     }
 }
 
-/// The most a class can owe, in bytes. No unit of work is as large; a size that is wrong must not stop
-/// a class for hours.
-const DEBT_BYTES_MAX: f64 = (1_u64 << 30) as f64;
+/// What is known at a tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Signals {
+    pub(crate) foreground: Judgement,
+    /// Bytes that background work took from the budget since the last tick.
+    pub(crate) taken_bytes: u64,
+    /// Somebody waits for the budget.
+    pub(crate) waiting: bool,
+    /// Bytes of dropped files that were freed since the last tick, and that are still to be freed.
+    pub(crate) freed_bytes: u64,
+    pub(crate) trash_bytes: u64,
+    /// More files were dropped meanwhile, so that it cannot be told how fast they are freed.
+    pub(crate) trash_grew: bool,
+    /// The most files that a family has in level 0, and the number at which RocksDB slows writers down.
+    pub(crate) level0_files: u64,
+    pub(crate) level0_limit: u64,
+    /// The most that a family has to compact, and the number at which RocksDB slows writers down.
+    pub(crate) pending_bytes: u64,
+    pub(crate) pending_limit: u64,
+    pub(crate) writes_delayed: bool,
+    pub(crate) writes_stopped: bool,
+    /// Free on the disk, if that could be told.
+    pub(crate) free_bytes: Option<u64>,
+}
 
-/// A class may go ahead while it owes less than the whole rate pays in this time. Waiting threads wake
-/// a little late; without slack that time would be lost.
-const SLACK: Duration = Duration::from_millis(50);
+impl Signals {
+    /// Background work is under way.
+    pub(crate) fn working(&self) -> bool {
+        self.taken_bytes > 0 || self.waiting || self.trash_bytes > 0 || self.freed_bytes > 0
+    }
+}
 
-/// Debt that is left by rounding and means nothing.
-const DUST_BYTES: f64 = 1e-3;
+/// What background work may do until the next tick.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Decision {
+    /// Bytes per second of the budget; 0 for no limit.
+    pub(crate) rate: u64,
+    /// Bytes per second at which dropped files are freed; never 0.
+    pub(crate) deletion_rate: u64,
+    /// What gives space back does not wait for the budget.
+    pub(crate) reclaim_first: bool,
+    /// The foreground's window was measured at another rate: forget it.
+    pub(crate) start_afresh: bool,
+    pub(crate) reason: Reason,
+}
 
-/// Who may go on, and who waits how long. Time is an argument: it counts from any fixed moment, and a
-/// step back is taken as no step.
+/// Why background work goes as fast as it does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reason {
+    /// There is no background work.
+    Resting,
+    /// There is no foreground work, or nobody wants it looked at.
+    Alone,
+    /// It is not known yet how fast the foreground is by itself.
+    Learning,
+    /// The foreground is within the target.
+    Within(Comparison, f64),
+    /// It is not.
+    Slow(Comparison, f64),
+    /// A foreground operation took this long.
+    Stall(Duration),
+    /// Too few foreground operations to tell.
+    Few,
+    Level0 {
+        files: u64,
+        limit: u64,
+    },
+    Pending {
+        bytes: u64,
+        limit: u64,
+    },
+    WritesDelayed,
+    WritesStopped,
+    /// Files are freed at so many bytes per second at most.
+    SlowDisk(u64),
+    /// The disk has so little space left.
+    FreeSpace {
+        free: u64,
+        floor: u64,
+    },
+    /// The limit that a person set.
+    Limit,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let foreground = |f: &mut fmt::Formatter<'_>, of: &Comparison| {
+            write!(f, "foreground {} p99 {:.2}x of baseline", of.operation.name(), of.ratio)
+        };
+        match self {
+            Self::Resting => f.write_str("no background work"),
+            Self::Alone => f.write_str("no foreground work"),
+            Self::Learning => f.write_str("learning how fast the foreground is"),
+            Self::Few => f.write_str("little foreground work"),
+            Self::Within(of, target) => {
+                foreground(f, of)?;
+                write!(f, ", within {target:.2}x")
+            }
+            Self::Slow(of, target) => {
+                foreground(f, of)?;
+                write!(f, ", above {target:.2}x")
+            }
+            Self::Stall(time) => {
+                write!(f, "a foreground operation took {} ms", time.as_millis())
+            }
+            Self::Level0 { files, limit } => {
+                write!(f, "{files} files in level 0; writers are slowed down at {limit}")
+            }
+            Self::Pending { bytes, limit } => write!(
+                f,
+                "{} MiB to compact; writers are slowed down at {} MiB",
+                bytes >> 20,
+                limit >> 20
+            ),
+            Self::WritesDelayed => f.write_str("RocksDB slows writers down"),
+            Self::WritesStopped => f.write_str("RocksDB has stopped writers"),
+            Self::SlowDisk(rate) => {
+                write!(f, "the disk frees {} MiB/s", rate >> 20)
+            }
+            Self::FreeSpace { free, floor } => {
+                write!(f, "{} MiB free, below the floor of {} MiB", free >> 20, floor >> 20)
+            }
+            Self::Limit => f.write_str("background.rate.max"),
+        }
+    }
+}
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// Without an operation for so long, the foreground rests.
+const PRESENT: Duration = Duration::from_secs(1);
+
+/// Without work for so long, background work rests; work comes in pieces, with gaps between them.
+const RESTED: Duration = Duration::from_secs(1);
+
+/// Time for a cut to show before the next one.
+const REACTION: Duration = Duration::from_millis(300);
+
+/// Time without growth after RocksDB held writers back.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// The longest wait for a baseline. A foreground that has none by then is too rare to be judged.
+const LEARNING_MAX: Duration = Duration::from_secs(3);
+
+/// After crawling for so long, background work is not the reason for a slow foreground.
+const CRAWLING: Duration = Duration::from_secs(5);
+
+/// How much the last tick weighs in what is used.
+const USED_WEIGHT: f64 = 0.5;
+
+/// How long the reason of a cut is shown.
+const SHOWN: Duration = Duration::from_secs(1);
+
+/// A whole chunk is freed at once, so a rate is met only on average: it is judged when this many bytes
+/// are due in a tick.
+const JUDGED_BYTES: f64 = 32.0 * MIB;
+
+/// A rate that grows while all is well.
+#[derive(Clone, Copy, Debug)]
+struct Throttle {
+    rate: f64,
+    /// Where it was cut last; infinite before the first cut.
+    cut_at: f64,
+    start: f64,
+    least: f64,
+    most: f64,
+}
+
+/// Bytes of the budget.
+const WORK: Throttle = Throttle::new(32.0 * MIB, 4.0 * MIB, 2048.0 * MIB);
+
+/// Bytes of dropped files. Measured: at the most, freeing in steps of 8 MiB is unnoticeable on a disk on
+/// which one unpaced deletion stalls readers for half a second.
+const DELETION: Throttle = Throttle::new(256.0 * MIB, 32.0 * MIB, 1500e6);
+
+/// The rate of deletion when it may go as fast as it can: in steps all the same.
+pub(crate) const DELETION_UNLIMITED: u64 = 16_000_000_000;
+
+/// The file manager sleeps a whole step of 8 MiB through: no rate may make that hours.
+pub(crate) const DELETION_LEAST: u64 = 1 << 20;
+
+impl Throttle {
+    const fn new(start: f64, least: f64, most: f64) -> Self {
+        Self { rate: start, cut_at: f64::INFINITY, start, least, most }
+    }
+
+    fn restart(&mut self) {
+        (self.rate, self.cut_at) = (self.start, f64::INFINITY);
+    }
+
+    /// `factor` 0 for the least. What is above `used` had no effect, and cutting it would have none.
+    fn cut(&mut self, factor: f64, used: f64) {
+        self.rate = self.rate.min(used.max(self.least));
+        if !self.is_least() {
+            self.cut_at = self.rate;
+        }
+        self.rate = (self.rate * factor).max(self.least);
+    }
+
+    fn grow(&mut self) {
+        let factor = match self.cut_at {
+            cut_at if cut_at.is_infinite() => 2.0,
+            cut_at if self.rate < cut_at * 0.9 => 1.125,
+            _ => 1.03,
+        };
+        self.rate = (self.rate * factor).min(self.most);
+    }
+
+    fn is_least(&self) -> bool {
+        self.rate <= self.least
+    }
+
+    fn is_most(&self) -> bool {
+        self.rate >= self.most
+    }
+}
+
+/// The governor's memory between ticks. Time counts from any fixed moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Calculator {
-    /// Bytes per second; 0 for no limit.
-    rate: u64,
-    debts: [f64; Class::ALL.len()],
+    work: Throttle,
+    deletion: Throttle,
     now: Duration,
+    /// When the foreground last did something.
+    seen: Option<Duration>,
+    /// Since when background work is under way, and when it was last seen.
+    working: Option<(Duration, Duration)>,
+    /// Since when it has been held at the least.
+    crawling_since: Option<Duration>,
+    /// The rates wait for a baseline.
+    learning: bool,
+    /// Bytes per second that were taken from the budget lately.
+    used: f64,
+    /// The rate of deletion that was decided last.
+    asked: f64,
+    /// No cut before this, and no growth.
+    hold_until: Duration,
+    /// The reason of the last cut, and until when it is shown.
+    shown: Option<(Reason, Duration)>,
+}
+
+impl Default for Calculator {
+    fn default() -> Self {
+        Self {
+            work: WORK,
+            deletion: DELETION,
+            now: Duration::ZERO,
+            seen: None,
+            working: None,
+            crawling_since: None,
+            learning: false,
+            used: 0.0,
+            asked: 0.0,
+            hold_until: Duration::ZERO,
+            shown: None,
+        }
+    }
+}
+
+/// Something suffers.
+struct Pressure {
+    reason: Reason,
+    factor: f64,
+    hold: Duration,
 }
 
 impl Calculator {
-    /// A calculator without debts, at time zero. `rate` is in bytes per second, 0 for no limit.
-    pub(crate) fn new(rate: u64) -> Self {
-        Self { rate, debts: [0.0; Class::ALL.len()], now: Duration::ZERO }
+    /// Whether what the foreground did since the last decision shows how fast it is when left alone.
+    pub(crate) fn learns(&self) -> bool {
+        let crawls = self.crawling_since.is_some_and(|since| self.now - since >= CRAWLING);
+        self.working.is_none() || crawls || self.learning
     }
 
-    /// Changes the rate (bytes per second, 0 for no limit). What passed before counts at the old one.
-    pub(crate) fn set_rate(&mut self, rate: u64, now: Duration) {
-        self.pay(now);
-        self.rate = rate;
-        if rate == 0 {
-            self.debts = [0.0; Class::ALL.len()];
+    /// What background work may do from now on.
+    pub(crate) fn decide(
+        &mut self,
+        limits: &GovernorLimits,
+        signals: &Signals,
+        now: Duration,
+    ) -> Decision {
+        let now = self.now.max(now);
+        let elapsed = now - self.now;
+        self.now = now;
+        if !elapsed.is_zero() {
+            let used = signals.taken_bytes as f64 / elapsed.as_secs_f64();
+            self.used += USED_WEIGHT * (used - self.used);
+        }
+        let foreground = &signals.foreground;
+        if foreground.operations > 0 {
+            self.seen = Some(now);
+        }
+        let present =
+            limits.latency_target.is_finite() && self.seen.is_some_and(|seen| now - seen < PRESENT);
+        self.working = match self.working {
+            _ if signals.working() => Some((self.working.map_or(now, |(since, _)| since), now)),
+            Some((_, last)) if now - last >= RESTED => None,
+            working => working,
+        };
+        if self.shown.is_some_and(|(_, until)| until <= now) {
+            self.shown = None;
+        }
+        let cut = self.cut(limits, signals, present);
+        let calm = cut.is_none() && now >= self.hold_until;
+        let reason = cut.unwrap_or_else(|| self.go_on(limits, signals, present, calm, elapsed));
+        let least = self.work.is_least() || self.deletion.is_least();
+        let crawls = least && present && self.working.is_some();
+        self.crawling_since = if crawls { self.crawling_since.or(Some(now)) } else { None };
+        if self.working.is_none() || (!present && calm) {
+            self.work.restart();
+            self.deletion.restart();
+        }
+        let mut decision = self.decision(limits, signals, present, reason);
+        self.asked = decision.deletion_rate as f64;
+        decision.start_afresh = cut.is_some();
+        decision
+    }
+
+    /// Cuts the rates if something suffers, and says why.
+    fn cut(&mut self, limits: &GovernorLimits, signals: &Signals, present: bool) -> Option<Reason> {
+        let now = self.now;
+        if !signals.working() {
+            return None;
+        }
+        let pressure = pressure(limits, signals, present)?;
+        let urgent = pressure.factor == 0.0;
+        if now < self.hold_until && !urgent {
+            return None;
+        }
+        if signals.taken_bytes > 0 || signals.waiting || urgent {
+            self.work.cut(pressure.factor, self.used);
+        }
+        if signals.trash_bytes > 0 || signals.freed_bytes > 0 || urgent {
+            self.deletion.cut(pressure.factor, f64::INFINITY);
+        }
+        self.hold_until = now + pressure.hold;
+        self.shown = Some((pressure.reason, now + SHOWN.max(pressure.hold)));
+        Some(pressure.reason)
+    }
+
+    /// Lets the rates grow if nothing speaks against it, and says how things stand.
+    fn go_on(
+        &mut self,
+        limits: &GovernorLimits,
+        signals: &Signals,
+        present: bool,
+        calm: bool,
+        elapsed: Duration,
+    ) -> Reason {
+        let foreground = &signals.foreground;
+        self.learning = false;
+        let Some((since, _)) = self.working else { return Reason::Resting };
+        if present && !foreground.known && self.now - since < LEARNING_MAX {
+            // Both rates stay where they began.
+            self.learning = true;
+            return Reason::Learning;
+        }
+        let due = |rate: f64| rate * elapsed.as_secs_f64();
+        let freed = signals.freed_bytes as f64;
+        let slow_disk = present
+            && signals.trash_bytes > 0
+            && !signals.trash_grew
+            && limits.rate_max == 0
+            && due(self.asked) >= JUDGED_BYTES
+            && freed < due(self.asked) / 2.0;
+        if slow_disk && calm {
+            let rate = (2.0 * freed / elapsed.as_secs_f64().max(1e-3)).max(self.deletion.start);
+            self.deletion.rate = rate.min(self.deletion.rate);
+            self.deletion.cut_at = self.deletion.rate;
+            let reason = Reason::SlowDisk(rate as u64);
+            self.shown = Some((reason, self.now + SHOWN));
+            return reason;
+        }
+        // A rate that is not used says nothing about whether a higher one would be harmless.
+        if calm && (signals.taken_bytes as f64 >= due(self.work.rate) / 2.0) {
+            self.work.grow();
+        }
+        if calm && signals.trash_bytes > 0 {
+            self.deletion.grow();
+        }
+        match (self.shown, foreground.worst) {
+            (Some((reason, _)), _) => reason,
+            _ if !present => Reason::Alone,
+            (None, Some(of)) => Reason::Within(of, limits.latency_target),
+            (None, None) => Reason::Few,
         }
     }
 
-    /// How long the class must wait before it takes anything; zero if it may go ahead. An estimate from
-    /// above: ask again, others may pay off their debts sooner, and the rate may change.
-    pub(crate) fn wait(&mut self, class: Class, now: Duration) -> Duration {
-        self.pay(now);
-        if self.rate == 0 {
-            return Duration::ZERO;
+    fn decision(
+        &self,
+        limits: &GovernorLimits,
+        signals: &Signals,
+        present: bool,
+        mut reason: Reason,
+    ) -> Decision {
+        let free_run = !present && self.now >= self.hold_until;
+        let mut rate = if free_run || self.work.is_most() { 0 } else { self.work.rate as u64 };
+        let mut deletion_rate =
+            if free_run { DELETION_UNLIMITED } else { self.deletion.rate as u64 };
+        let max = limits.rate_max;
+        if max > 0 {
+            if rate == 0 || rate >= max {
+                rate = max;
+                reason = if reason == Reason::Resting { reason } else { Reason::Limit };
+            }
+            deletion_rate = deletion_rate.min(max).max(DELETION_LEAST);
         }
-        let rate = self.rate as f64;
-        let excess = self.debt(class) - rate * SLACK.as_secs_f64();
-        if excess <= 0.0 {
-            return Duration::ZERO;
-        }
-        let share = rate / self.debtors() as f64;
-        // Finite: the debt is capped, and the rate is at least one byte per second.
-        Duration::from_secs_f64(excess / share)
-    }
-
-    /// Puts `bytes` on the debt of the class, which may go beyond what it could take now.
-    pub(crate) fn charge(&mut self, class: Class, bytes: u64, now: Duration) {
-        self.pay(now);
-        if self.rate > 0
-            && let Some(debt) = self.debts.get_mut(class.index())
-        {
-            *debt = (*debt + bytes as f64).min(DEBT_BYTES_MAX);
-        }
-    }
-
-    /// What the class owes, in bytes, as of the last call that was given the time.
-    pub(crate) fn debt(&self, class: Class) -> f64 {
-        self.debts.get(class.index()).copied().unwrap_or(0.0)
-    }
-
-    fn debtors(&self) -> usize {
-        self.debts.iter().filter(|debt| **debt > 0.0).count().max(1)
-    }
-
-    /// Splits what the time since the last call pays evenly between the debtors.
-    fn pay(&mut self, now: Duration) {
-        let elapsed = now.saturating_sub(self.now);
-        self.now = self.now.max(now);
-        let mut budget = self.rate as f64 * elapsed.as_secs_f64();
-        // Each round settles a debtor or spends the budget.
-        for _ in Class::ALL {
-            let share = budget / self.debtors() as f64;
-            for debt in self.debts.iter_mut().filter(|debt| **debt > 0.0) {
-                let paid = debt.min(share);
-                budget -= paid;
-                *debt -= paid;
-                if *debt < DUST_BYTES {
-                    *debt = 0.0;
-                }
+        let mut reclaim_first = false;
+        if let Some(free) = signals.free_bytes.filter(|free| *free < limits.free_space_floor) {
+            reclaim_first = true;
+            deletion_rate = DELETION_UNLIMITED;
+            if self.working.is_some() {
+                reason = Reason::FreeSpace { free, floor: limits.free_space_floor };
             }
         }
+        Decision { rate, deletion_rate, reclaim_first, start_afresh: false, reason }
     }
+}
+
+/// What suffers most, if anything does.
+fn pressure(limits: &GovernorLimits, signals: &Signals, present: bool) -> Option<Pressure> {
+    let (bytes, limit) = (signals.pending_bytes, signals.pending_limit);
+    let pending = |part: u64| limit > 0 && bytes >= limit / 10 * part;
+    let (files, level0_limit) = (signals.level0_files, signals.level0_limit);
+    let level0 = level0_limit > 0 && files >= level0_limit.div_ceil(2);
+    let foreground = &signals.foreground;
+    let (reason, factor) = match () {
+        () if signals.writes_stopped => (Reason::WritesStopped, 0.0),
+        () if signals.writes_delayed => (Reason::WritesDelayed, 0.0),
+        () if pending(8) => (Reason::Pending { bytes, limit }, 0.0),
+        () if pending(5) => (Reason::Pending { bytes, limit }, 0.5),
+        () if level0 => (Reason::Level0 { files, limit: level0_limit }, 0.5),
+        () => match (foreground.stall, foreground.worst) {
+            (Some(stall), _) if present => (Reason::Stall(stall), 0.5),
+            (None, Some(of)) if present && foreground.slow => {
+                let target = limits.latency_target;
+                (Reason::Slow(of, target), (target / of.ratio.max(0.01)).clamp(0.5, 0.95))
+            }
+            _ => return None,
+        },
+    };
+    let hold = if factor == 0.0 { RECOVERY } else { REACTION };
+    Some(Pressure { reason, factor, hold })
 }
 
 #[cfg(test)]

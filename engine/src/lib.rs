@@ -29,9 +29,13 @@ mod id;
 pub mod key;
 
 #[cfg(feature = "store")]
+mod baseline;
+#[cfg(feature = "store")]
 mod batch;
 #[cfg(feature = "store")]
 pub mod blocking;
+#[cfg(feature = "store")]
+mod budget;
 #[cfg(feature = "store")]
 mod claim;
 #[cfg(feature = "store")]
@@ -47,6 +51,8 @@ mod ffi;
 #[cfg(feature = "store")]
 mod governor;
 #[cfg(feature = "store")]
+mod holder;
+#[cfg(feature = "store")]
 mod ingest;
 #[cfg(feature = "store")]
 mod key_lock;
@@ -55,6 +61,8 @@ mod latch;
 mod latch_model;
 #[cfg(feature = "store")]
 mod latches;
+#[cfg(feature = "store")]
+mod latency;
 pub mod metrics;
 #[cfg(feature = "store")]
 mod open;
@@ -84,13 +92,15 @@ mod writer;
 pub use envelope::Kind;
 pub use error::{Corruption, EngineError, Panicked, Result};
 pub use family::Family;
-#[cfg(feature = "store")]
-pub use governor::Class;
 pub use id::{Epoch, OwnerId, SpanFamily, SpanId, SpanRef};
 pub use latch::{EpochLock, Latch};
 
 #[cfg(feature = "store")]
+pub use baseline::Comparison;
+#[cfg(feature = "store")]
 pub use batch::{Batch, Sync};
+#[cfg(feature = "store")]
+pub use budget::Class;
 #[cfg(feature = "store")]
 pub use claim::{Claim, ClaimKind};
 #[cfg(feature = "store")]
@@ -100,13 +110,17 @@ pub use disk::DiskUsage;
 #[cfg(feature = "store")]
 pub use doctor::{Finding, Severity};
 #[cfg(feature = "store")]
+pub use governor::GovernorLimits;
+#[cfg(feature = "store")]
 pub use ingest::Recovered;
+#[cfg(feature = "store")]
+pub use latency::{Foreground, Operation};
 #[cfg(feature = "store")]
 pub use open::{Engine, FORMAT_VERSION, Options};
 #[cfg(feature = "store")]
-pub use pacer::Governor;
+pub use pacer::{Governor, GovernorStatus};
 #[cfg(feature = "store")]
-pub use reclaimer::{ReclaimCounts, ReclaimHandle, TombstoneStatus};
+pub use reclaimer::{ReclaimCounts, ReclaimEvent, ReclaimHandle, TombstoneStatus};
 #[cfg(feature = "store")]
 pub use rocksdb;
 #[cfg(feature = "store")]

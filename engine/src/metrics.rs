@@ -45,6 +45,10 @@ list_of_metrics! {
         "Bytes that reclaim gave back.";
     RECLAIM_LEFT_BYTES = "cairn_reclaim_left_bytes", Gauge,
         "Bytes of condemned spans and folders that are still on disk.";
+    RECLAIM_HELD_BYTES = "cairn_reclaim_held_bytes", Gauge,
+        "Bytes of condemned spans that a reader, a snapshot or a checkpoint keeps on disk.";
+    RECLAIM_STALLS_TOTAL = "cairn_reclaim_stalls_total", Counter,
+        "Times that a tombstone made no progress for 30 s; the log names the cause.";
     TOMBSTONES = "cairn_tombstones", Gauge,
         "Tombstones that are not worked off.";
     BACKGROUND_BYTES_TOTAL = "cairn_background_bytes_total", Counter,
@@ -52,7 +56,13 @@ list_of_metrics! {
     BACKGROUND_WAIT_SECONDS = "cairn_background_wait_seconds", Histogram,
         "Time that background work waited for its budget, if it had to, by class.";
     BACKGROUND_RATE_BYTES = "cairn_background_rate_bytes", Gauge,
-        "Limit of the background budget in bytes per second; 0 for none.";
+        "Bytes per second that background work may take now; 0 for no limit.";
+    DELETION_RATE_BYTES = "cairn_deletion_rate_bytes", Gauge,
+        "Bytes per second at which dropped files are freed now.";
+    OLDEST_READER_AGE = "cairn_oldest_reader_age", Gauge,
+        "Age in seconds of the oldest view, snapshot or checkpoint that keeps files from going; 0 for none.";
+    FOREGROUND_SLOWDOWN_RATIO = "cairn_foreground_slowdown_ratio", Gauge,
+        "The p99 of the foreground operations of the last second over the one they have while background work rests.";
     BLOCKING_WAIT_SECONDS = "cairn_blocking_wait_seconds", Histogram,
         "Time that blocking work waited for a thread, by op.";
     BLOCKING_RUN_SECONDS = "cairn_blocking_run_seconds", Histogram,

@@ -7,24 +7,29 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
 
 use crate::batch::{Batch, Sync};
-use crate::claim::staging_id;
+use crate::claim::{STAGING, staging_id};
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
 use crate::envelope::{self, Kind, kind};
 use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
 use crate::family::Family;
+use crate::governor::GovernorLimits;
 use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
 use crate::key;
 use crate::key_lock::KeyLocks;
 use crate::latch::Latch;
 use crate::latches::Latches;
+use crate::latency::{Foreground, Operation};
 use crate::pacer::Governor;
+use crate::pacer::feedback::Feedback;
 use crate::reclaimer::{ReclaimHandle, Shared};
+use crate::trash::TRASH;
 use crate::tuning::Tuning;
 use crate::view::{ReadView, Views, open_as};
 use crate::write_set::WriteSet;
@@ -83,15 +88,20 @@ struct Inner {
     tuning: Tuning,
     crash: CrashPlan,
     governor: Governor,
+    foreground: Arc<Foreground>,
     latches: Latches,
     views: Arc<Views>,
     key_locks: Arc<KeyLocks>,
     counter: Counter,
     reclaim: OnceLock<ReclaimHandle>,
+    feedback: OnceLock<Feedback>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if let Some(feedback) = self.feedback.get() {
+            feedback.stop();
+        }
         if let Some(reclaim) = self.reclaim.get() {
             reclaim.stop();
         }
@@ -150,9 +160,10 @@ impl Engine {
     /// [`Tuning::families`]. Families that are missing are made. `options.path` is where staged files
     /// go: on the same file system as the database, because they are hard-linked.
     ///
-    /// A database that was opened without [`Tuning::apply`] works, but its files are deleted unpaced; one
-    /// whose `bulk` family was made without our partitioner has files that spans share, which go by
-    /// range deletion.
+    /// A database that was opened without [`Tuning::apply`] works: dropped files are linked into a trash folder
+    /// of our own and cut there, but files that its own compactions drop are deleted unpaced. One whose
+    /// `bulk` family was made without our partitioner has files that spans share, which go by range
+    /// deletion.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -165,7 +176,9 @@ impl Engine {
             }
         }
         if !tuning.is_applied() {
-            tracing::warn!("the database was opened without our tuning: deletions are not paced");
+            tracing::warn!(
+                "the database was opened without our tuning: files that its compactions drop are deleted unpaced"
+            );
         }
         Self::assemble(db, options, tuning)
     }
@@ -176,18 +189,23 @@ impl Engine {
             bulk_options: tuning.family_options(Family::Bulk),
             tuning,
             crash: CrashPlan::from_env(),
-            governor: Governor::new(options.background_bytes_per_second),
+            governor: Governor::new(GovernorLimits {
+                rate_max: options.background_bytes_per_second,
+                ..GovernorLimits::default()
+            }),
+            foreground: Arc::default(),
             latches: Latches::default(),
             views: Arc::default(),
             key_locks: Arc::default(),
             counter: Counter::default(),
             reclaim: OnceLock::new(),
+            feedback: OnceLock::new(),
             options,
         });
         let engine = Self { inner };
         engine.check_format()?;
         if !engine.inner.options.read_only {
-            engine.sweep_staging()?;
+            engine.sweep_folders()?;
         }
         let shared = Shared::new(&engine, engine.inner.options.reclaim_paused)?;
         let waker = shared.clone();
@@ -198,6 +216,10 @@ impl Engine {
             ReclaimHandle::start(shared, engine.weak())?
         };
         engine.inner.reclaim.get_or_init(|| handle);
+        if !engine.inner.options.read_only {
+            let feedback = Feedback::start(&engine)?;
+            engine.inner.feedback.get_or_init(|| feedback);
+        }
         Ok(engine)
     }
 
@@ -219,6 +241,15 @@ impl Engine {
     /// A storage error: the batch was applied fully or not at all, but may already be durable; reopen
     /// the store before relying on either. [`EngineError::Crashed`] in crash tests.
     pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
+        // Records are no foreground work: most are written for jobs.
+        let began = batch.has_rows().then(|| self.inner.foreground.begin()).flatten();
+        self.write(batch, sync)?;
+        let operation = if sync == Sync::Yes { Operation::SyncedWrite } else { Operation::Write };
+        self.inner.foreground.end(operation, began);
+        Ok(())
+    }
+
+    fn write(&self, batch: Batch, sync: Sync) -> Result<()> {
         self.inner.crash.alive()?;
         if self.inner.options.read_only {
             return Err(EngineError::ReadOnly);
@@ -239,7 +270,7 @@ impl Engine {
     ) -> Result<()> {
         let latch = self.latch(owner, epoch);
         let _guard = latch.enter(epoch)?;
-        self.commit(batch, sync)
+        self.write(batch, sync)
     }
 
     /// The body of a sealed record.
@@ -287,15 +318,17 @@ impl Engine {
     /// # Errors
     /// A storage error.
     pub fn get_row(&self, span: SpanRef, user_key: &[u8]) -> Result<Option<Bytes>> {
+        let began = self.inner.foreground.begin();
         let family = handle(&self.inner.db, span.family.into())?;
         let row = self.inner.db.get_cf(&family, key::row_key(span.id, user_key))?;
+        self.inner.foreground.end(Operation::Read, began);
         Ok(row.map(Bytes::from))
     }
 
     /// A view of the store as it is now.
     #[must_use]
     pub fn view(&self) -> ReadView {
-        self.inner.views.open(&self.inner.db)
+        self.inner.views.open(&self.inner.db, &self.inner.foreground)
     }
 
     /// An empty set of row changes.
@@ -331,10 +364,23 @@ impl Engine {
         &self.inner.governor
     }
 
-    /// Limits all background bytes per second, file deletion included; 0 for no limit.
-    pub fn set_background_rate(&self, bytes_per_second: u64) {
-        self.inner.governor.set_rate_max(bytes_per_second);
-        self.inner.tuning.set_background_rate(bytes_per_second);
+    /// What is known of the foreground's latency. Reads and writes through this engine are measured by
+    /// themselves; a host reports what it does beside it.
+    #[must_use]
+    pub fn foreground(&self) -> &Foreground {
+        &self.inner.foreground
+    }
+
+    /// Age of the oldest reader that keeps files or keys from going: a view, a snapshot of the host, or a
+    /// checkpoint on disk. `None` if there is none.
+    #[must_use]
+    pub fn oldest_reader(&self) -> Option<Duration> {
+        let view = self.inner.views.all().map(|readers| readers.oldest);
+        let snapshot = self.inner.db.property_int_value("rocksdb.oldest-snapshot-time");
+        let snapshot = snapshot.ok().flatten().filter(|&seconds| seconds > 0).and_then(|seconds| {
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?.elapsed().ok()
+        });
+        view.max(snapshot).max(crate::holder::oldest_checkpoint(self.path()))
     }
 
     /// The reclaimer: wakes, pauses, tells what is left.
@@ -388,8 +434,11 @@ impl Engine {
         (1..pieces).filter_map(|part| starts.get(part * starts.len() / pieces).cloned()).collect()
     }
 
-    /// Stops the background thread and waits for it. Work left over goes on at the next open.
+    /// Stops the background threads and waits for them. Work left over goes on at the next open.
     pub fn shutdown(&self) {
+        if let Some(feedback) = self.inner.feedback.get() {
+            feedback.stop();
+        }
         self.reclaimer().stop();
         self.inner.db.cancel_all_background_work(true);
     }
@@ -402,6 +451,10 @@ impl Engine {
         &self.inner.bulk_options
     }
 
+    pub(crate) fn tuning(&self) -> &Tuning {
+        &self.inner.tuning
+    }
+
     pub(crate) fn views(&self) -> &Arc<Views> {
         &self.inner.views
     }
@@ -410,7 +463,7 @@ impl Engine {
         &self.inner.key_locks
     }
 
-    fn weak(&self) -> WeakEngine {
+    pub(crate) fn weak(&self) -> WeakEngine {
         WeakEngine(Arc::downgrade(&self.inner))
     }
 
@@ -433,35 +486,37 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes staging folders that no claim and no tombstone names: what a crash left between a
-    /// publishing batch and the removal of its empty folder.
-    fn sweep_staging(&self) -> Result<()> {
-        for name in self.orphan_staging()? {
-            let dir = self.staging_root().join(&name);
-            tracing::info!(folder = name, "removing a staging folder that nobody claims");
+    /// Removes folders that no claim and no tombstone names: what a crash left between a publishing batch
+    /// and the removal of its empty folder.
+    fn sweep_folders(&self) -> Result<()> {
+        for name in self.orphan_folders()? {
+            let dir = self.path().join(&name);
+            tracing::info!(folder = name, "removing a folder that nobody claims");
             std::fs::remove_dir_all(&dir).map_err(|source| io_error("remove", &dir, source))?;
         }
         Ok(())
     }
 
-    /// Names of staging folders that no claim and no tombstone names.
-    pub(crate) fn orphan_staging(&self) -> Result<Vec<String>> {
-        let root = self.staging_root();
-        let entries = match std::fs::read_dir(&root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(io_error("read", &root, error)),
-        };
+    /// Folders of staged and of dropped files that no claim and no tombstone names: `staging/0a`.
+    pub(crate) fn orphan_folders(&self) -> Result<Vec<String>> {
         let mut owned: Vec<SpanId> = self.claims()?.iter().map(|claim| claim.id).collect();
         for tombstone in self.tombstones()? {
             owned.push(tombstone?.id);
         }
         let mut orphans = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(|source| io_error("read", &root, source))?.file_name();
-            let name = name.to_string_lossy().into_owned();
-            if staging_id(&name).is_none_or(|id| !owned.contains(&id)) {
-                orphans.push(name);
+        for kind in [STAGING, TRASH] {
+            let root = self.path().join(kind);
+            let entries = match std::fs::read_dir(&root) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(io_error("read", &root, error)),
+            };
+            for entry in entries {
+                let name = entry.map_err(|source| io_error("read", &root, source))?.file_name();
+                let name = name.to_string_lossy().into_owned();
+                if staging_id(&name).is_none_or(|id| !owned.contains(&id)) {
+                    orphans.push(format!("{kind}/{name}"));
+                }
             }
         }
         Ok(orphans)

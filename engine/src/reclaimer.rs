@@ -1,63 +1,37 @@
 //! The reclaimer: one thread that works tombstones off, one step at a time, taking turns.
 //!
-//! What to do is decided by [`crate::reclaim::next_step`], what a step does is in `steps`. The thread holds only a
-//! weak handle between steps, so an open store can be dropped at any moment. It is woken by new
-//! tombstones, by views that close and by settings; a tombstone that cannot go on (busy files, trash that
-//! is still being cut) is looked at again after a back-off of 10 ms to 1 s.
+//! What to do is decided by [`crate::reclaim::next_step`], what a step does is in `steps`, what is remembered
+//! of a tombstone in `work`. The thread holds only a weak handle between steps, so an open store can be
+//! dropped at any moment. It is woken by new tombstones, by views that close and by settings; a tombstone
+//! that cannot go on (busy files, trash that is still being cut) is looked at again after a back-off of
+//! 10 ms to 1 s, which begins anew with every bit of progress. One that makes none for 30 s is reported,
+//! with what it waits for.
 
+mod dropped;
 mod steps;
+mod work;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::batch::{Batch, Sync};
 use crate::error::{EngineError, Result};
 use crate::ffi::CompactionStop;
 use crate::id::SpanId;
 use crate::open::{Engine, WeakEngine};
+use crate::pacer::Governor;
 use crate::reclaim::{Pass, Step, next_step};
 use crate::tombstone::Tombstone;
-use steps::{
-    Done, compact, delete_range, drop_files, leftover_trash, look, on_disk, remove_staging,
-};
+use steps::{Done, Look};
+use work::Work;
+pub use work::{ReclaimEvent, TombstoneStatus};
 
-const BACKOFF_MIN: Duration = Duration::from_millis(10);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
-
-/// How far one tombstone is.
-#[derive(Clone, Debug)]
-pub struct TombstoneStatus {
-    /// What is being removed, and why.
-    pub tombstone: Tombstone,
-    /// `waiting`, `staging`, `files`, `ranges`, `compaction` or `trash`.
-    pub phase: &'static str,
-    /// Bytes on disk that are not given back yet.
-    pub bytes_left: u64,
-    /// Bytes given back per second since this process began with it.
-    pub rate: f64,
-    /// What it waits for, if it does.
-    pub waiting_for: Option<String>,
-    /// Compactions of leftovers so far; 0 in the usual case.
-    pub compactions: u64,
-    /// Range deletions so far; 0 in the usual case.
-    pub range_deletions: u64,
-}
-
-impl TombstoneStatus {
-    /// Time until the bytes are back at the current rate; `None` while that cannot be told.
-    #[must_use]
-    pub fn eta(&self) -> Option<Duration> {
-        if self.bytes_left == 0 || self.rate < 1.0 {
-            return None;
-        }
-        Some(Duration::from_secs_f64((self.bytes_left as f64 / self.rate).min(1e9)))
-    }
-}
+/// Events kept for a listener that is slow; beyond that it loses the oldest and is told so.
+const EVENTS_KEPT: usize = 256;
 
 /// What the reclaimer did since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,65 +46,6 @@ pub struct ReclaimCounts {
     pub compactions: u64,
     /// Staging folders removed.
     pub folders_removed: u64,
-}
-
-struct Work {
-    tombstone: Tombstone,
-    /// Views opened before this sequence number may still read the span.
-    condemned_sequence: u64,
-    pass: Pass,
-    /// A range deletion was written by this process.
-    range_written: bool,
-    /// Dropped files, until they are gone from the disk.
-    dropped: Vec<PathBuf>,
-    phase: &'static str,
-    bytes_left: u64,
-    bytes_at_start: u64,
-    started: Instant,
-    waiting_for: Option<String>,
-    compactions: u64,
-    range_deletions: u64,
-    backoff: Duration,
-    next_try: Instant,
-    /// Changed by [`ReclaimHandle::add`]: a step that began before must not finish the tombstone.
-    generation: u64,
-}
-
-impl Work {
-    fn new(tombstone: Tombstone, condemned_sequence: u64, generation: u64) -> Self {
-        let now = Instant::now();
-        Self {
-            bytes_left: tombstone.bytes,
-            bytes_at_start: tombstone.bytes,
-            tombstone,
-            condemned_sequence,
-            pass: Pass::default(),
-            range_written: false,
-            dropped: Vec::new(),
-            phase: "waiting",
-            started: now,
-            waiting_for: None,
-            compactions: 0,
-            range_deletions: 0,
-            backoff: BACKOFF_MIN,
-            next_try: now,
-            generation,
-        }
-    }
-
-    fn status(&self) -> TombstoneStatus {
-        let freed = self.bytes_at_start.saturating_sub(self.bytes_left);
-        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
-        TombstoneStatus {
-            tombstone: self.tombstone.clone(),
-            phase: self.phase,
-            bytes_left: self.bytes_left,
-            rate: freed as f64 / seconds,
-            waiting_for: self.waiting_for.clone(),
-            compactions: self.compactions,
-            range_deletions: self.range_deletions,
-        }
-    }
 }
 
 #[derive(Default)]
@@ -150,6 +65,7 @@ struct Common {
     wake: Condvar,
     /// Counts finished tombstones, for those who wait.
     finished: watch::Sender<u64>,
+    events: broadcast::Sender<ReclaimEvent>,
     /// Ends a running compaction at shutdown.
     compaction_stop: CompactionStop,
 }
@@ -162,12 +78,14 @@ impl Shared {
     /// Work for every tombstone that the store holds.
     pub(crate) fn new(engine: &Engine, paused: bool) -> Result<Self> {
         let mut state = State { paused, ..State::default() };
+        engine.governor().set_reclaim_paused(paused);
+        let leftover = dropped::leftover(engine);
         for tombstone in engine.tombstones()? {
             match tombstone {
                 Ok(tombstone) => {
                     let mut work = Work::new(tombstone, 0, 0);
-                    // What an earlier process dropped may still be in its trash.
-                    work.dropped = leftover_trash(engine);
+                    work.leftover.clone_from(&leftover);
+                    work.counts_leftover = state.works.is_empty();
                     state.works.insert(work.tombstone.id, work);
                 }
                 // Quarantined: the doctor names it, and nothing of it is touched.
@@ -178,15 +96,33 @@ impl Shared {
             state: Mutex::new(state),
             wake: Condvar::new(),
             finished: watch::Sender::new(0),
+            events: broadcast::Sender::new(EVENTS_KEPT),
             compaction_stop: CompactionStop::new(),
         })))
     }
 
-    /// Tells the metrics what is left.
-    fn measure(state: &State) {
-        let left: u64 = state.works.values().map(|work| work.bytes_left).sum();
-        metrics::gauge!(crate::metrics::RECLAIM_LEFT_BYTES).set(left as f64);
+    /// Tells the metrics and the governor what is left.
+    fn measure(state: &State, engine: &Engine) {
+        let sum = |of: fn(&Work) -> u64| state.works.values().map(of).sum::<u64>();
+        metrics::gauge!(crate::metrics::RECLAIM_LEFT_BYTES).set(sum(|work| work.bytes_left) as f64);
+        metrics::gauge!(crate::metrics::RECLAIM_HELD_BYTES).set(sum(|work| work.bytes_held) as f64);
         metrics::gauge!(crate::metrics::TOMBSTONES).set(state.works.len() as f64);
+        engine.governor().set_own_trash(sum(|work| work.own_trash));
+    }
+
+    /// Tells everybody who listens.
+    fn tell(&self, event: ReclaimEvent) {
+        match &event {
+            ReclaimEvent::Finished { id, owner, bytes, took } => {
+                tracing::info!(tombstone = %id, %owner, bytes, ?took, "given back");
+            }
+            ReclaimEvent::Stalled { id, owner, waiting_for } => {
+                metrics::counter!(crate::metrics::RECLAIM_STALLS_TOTAL).increment(1);
+                tracing::warn!(tombstone = %id, %owner, waiting_for, "reclaim makes no progress");
+            }
+        }
+        // Without a listener there is nobody to tell.
+        let _ = self.0.events.send(event);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -196,10 +132,7 @@ impl Shared {
     /// Lets everything that waits be looked at again now.
     pub(crate) fn wake(&self) {
         let now = Instant::now();
-        for work in self.lock().works.values_mut() {
-            work.next_try = now;
-            work.backoff = BACKOFF_MIN;
-        }
+        self.lock().works.values_mut().for_each(|work| work.wake(now));
         self.0.wake.notify_all();
     }
 }
@@ -207,6 +140,8 @@ impl Shared {
 /// The reclaimer as seen from outside.
 pub struct ReclaimHandle {
     shared: Shared,
+    /// `None` for a store that is open for reading only.
+    governor: Option<Governor>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -219,6 +154,7 @@ impl std::fmt::Debug for ReclaimHandle {
 impl ReclaimHandle {
     /// Starts the thread.
     pub(crate) fn start(shared: Shared, engine: WeakEngine) -> Result<Self> {
+        let governor = engine.upgrade().map(|engine| engine.governor().clone());
         let thread = std::thread::Builder::new()
             .name("cairn-reclaim".to_owned())
             .spawn({
@@ -226,12 +162,12 @@ impl ReclaimHandle {
                 move || run(&shared, &engine)
             })
             .map_err(|error| EngineError::Storage(format!("cannot start a thread: {error}")))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, governor, thread: Mutex::new(Some(thread)) })
     }
 
     /// A handle without a thread: nothing is reclaimed (a store opened for reading only).
     pub(crate) fn idle(shared: Shared) -> Self {
-        Self { shared, thread: Mutex::new(None) }
+        Self { shared, governor: None, thread: Mutex::new(None) }
     }
 
     pub(crate) fn add(&self, engine: &Engine, ids: &[SpanId], sequence: u64) {
@@ -250,10 +186,25 @@ impl ReclaimHandle {
         self.shared.0.wake.notify_all();
     }
 
-    /// Pauses or resumes all reclaim. A step that is under way ends first.
+    /// Pauses or resumes all reclaim. A step that is under way ends first; what RocksDB has in its trash is
+    /// freed on, as slowly as it can. Without effect if it is so already.
     pub fn pause(&self, paused: bool) {
-        self.shared.lock().paused = paused;
+        let mut state = self.shared.lock();
+        if state.paused == paused {
+            return;
+        }
+        state.paused = paused;
+        drop(state);
+        if let Some(governor) = &self.governor {
+            governor.set_reclaim_paused(paused);
+        }
         self.shared.wake();
+    }
+
+    /// What happens to tombstones, from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<ReclaimEvent> {
+        self.shared.0.events.subscribe()
     }
 
     /// Lets everything that waits be looked at again now.
@@ -264,7 +215,8 @@ impl ReclaimHandle {
     /// How far each tombstone is, by id.
     #[must_use]
     pub fn status(&self) -> Vec<TombstoneStatus> {
-        self.shared.lock().works.values().map(Work::status).collect()
+        let state = self.shared.lock();
+        state.works.values().map(|work| work.status(state.paused)).collect()
     }
 
     /// What was done since the store was opened.
@@ -309,19 +261,21 @@ impl ReclaimHandle {
 fn run(shared: &Shared, engine: &WeakEngine) {
     while let Some(id) = next_turn(shared) {
         let Some(engine) = engine.upgrade() else { return };
-        if let Err(error) = take_turn(shared, &engine, id) {
-            let mut state = shared.lock();
-            if state.stopped {
-                return;
-            }
-            if let Some(work) = state.works.get_mut(&id) {
-                tracing::warn!(tombstone = %id, %error, "reclaim could not go on; it tries again");
-                wait(work, error.to_string());
-            }
-            if matches!(error, EngineError::Crashed { .. }) {
-                return;
-            }
+        let Err(error) = take_turn(shared, &engine, id) else { continue };
+        let mut state = shared.lock();
+        if state.stopped || matches!(error, EngineError::Crashed { .. }) {
+            return;
         }
+        // A pause ended the step early: it goes on where it was.
+        let paused = matches!(error, EngineError::Stopped);
+        let work = state.works.get_mut(&id).filter(|_| !paused);
+        let stalled = work.and_then(|work| {
+            tracing::warn!(tombstone = %id, %error, "reclaim could not go on; it tries again");
+            work.wait(error.to_string());
+            work.stalled()
+        });
+        drop(state);
+        stalled.into_iter().for_each(|event| shared.tell(event));
     }
 }
 
@@ -354,96 +308,92 @@ fn next_turn(shared: &Shared) -> Option<SpanId> {
     }
 }
 
-/// Puts a tombstone off, with a reason.
-fn wait(work: &mut Work, reason: String) {
-    work.waiting_for = Some(reason);
-    work.next_try = Instant::now() + work.backoff;
-    work.backoff = (work.backoff * 2).min(BACKOFF_MAX);
-}
-
 /// One step for one tombstone.
 fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
-    let (tombstone, sequence, pass, dropped, generation) = {
+    let (look, step, generation) = {
         let state = shared.lock();
         let Some(work) = state.works.get(&id) else { return Ok(()) };
-        let dropped = work.dropped.clone();
-        (work.tombstone.clone(), work.condemned_sequence, work.pass, dropped, work.generation)
+        let (generation, pass) = (work.generation, work.pass);
+        let before = steps::Before::of(work);
+        drop(state);
+        let look = steps::look(engine, before)?;
+        let step = next_step(look.survey, pass);
+        (look, step, generation)
     };
-    let dropped: Vec<PathBuf> = dropped.into_iter().filter(|path| on_disk(path)).collect();
-    let look = look(engine, &tombstone, sequence, &dropped)?;
-    let step = next_step(look.survey, pass);
     {
         let mut state = shared.lock();
         let Some(work) = state.works.get_mut(&id) else { return Ok(()) };
-        work.bytes_at_start = work.bytes_at_start.max(look.bytes_left);
-        work.bytes_left = look.bytes_left;
-        work.dropped = dropped;
-        work.phase = phase_name(step);
+        let freed = work.saw(step, look.bytes_left, look.bytes_held);
+        metrics::counter!(crate::metrics::RECLAIM_BYTES_TOTAL).increment(freed);
+        work.own_trash = look.own_trash;
+        Shared::measure(&state, engine);
     }
-    let stopped = || shared.lock().stopped;
+    let stopped = || {
+        let state = shared.lock();
+        state.stopped || state.paused
+    };
     let mut done = Done::default();
     match step {
-        Step::WaitForViews => done.wait_for = Some("a statement that still reads it".to_owned()),
-        Step::RemoveStaging => remove_staging(&stopped, engine, id, &mut done)?,
-        Step::DropFiles => drop_files(engine, &tombstone, &look.residue, &mut done)?,
-        Step::DeleteRange => delete_range(engine, &tombstone, &mut done)?,
+        Step::WaitForViews => done.wait_for = Some(look.readers()),
+        Step::RemoveStaging => steps::remove_staging(&stopped, engine, id, &mut done)?,
+        Step::DropFiles => steps::drop_files(engine, &look, &mut done)?,
+        Step::DeleteRange => steps::delete_range(engine, &look, &mut done)?,
+        Step::WaitForSnapshots => done.wait_for = Some(steps::snapshots(engine)),
         Step::Compact => {
             let stop = &shared.0.compaction_stop;
-            compact(&stopped, stop, engine, &tombstone, &look.residue, &mut done)?;
+            steps::compact(&stopped, stop, engine, &look, &mut done)?;
         }
-        Step::WaitForTrash => done.wait_for = Some("the disk to free its blocks".to_owned()),
+        Step::CutTrash => steps::cut_trash(&stopped, engine, &look)?,
+        Step::WaitForTrash => done.wait_for = Some(steps::let_go(&look)?),
         Step::Finish => return finish(shared, engine, id, generation),
     }
-    note(shared, id, generation, step, done);
+    note(shared, engine, generation, &look, step, done);
     Ok(())
 }
 
-fn note(shared: &Shared, id: SpanId, generation: u64, step: Step, done: Done) {
+/// Keeps the books after a step.
+fn note(shared: &Shared, engine: &Engine, generation: u64, look: &Look, step: Step, done: Done) {
     let mut state = shared.lock();
     state.counts.files_dropped += done.dropped.len() as u64;
-    state.counts.range_deletions += u64::from(done.range_deleted);
+    state.counts.range_deletions += u64::from(done.range_sequence.is_some());
     state.counts.compactions += u64::from(done.compacted);
     state.counts.folders_removed += u64::from(done.folder_removed);
-    Shared::measure(&state);
+    let id = look.tombstone.id;
     let Some(work) = state.works.get_mut(&id).filter(|work| work.generation == generation) else {
         return;
     };
     if step == Step::DropFiles {
+        work.passes += 1;
         work.pass = Pass {
-            files_dropped: true,
+            drops: work.pass.drops + 1,
             range_deleted: false,
-            dropped_after_range: work.range_written && !done.dropped.is_empty(),
+            dropped_after_range: work.range_sequence.is_some() && !done.dropped.is_empty(),
         };
     }
-    if done.range_deleted {
-        work.range_written = true;
+    if done.range_sequence.is_some() {
+        work.range_sequence = done.range_sequence;
         work.range_deletions += 1;
         work.pass.range_deleted = true;
     }
     work.compactions += u64::from(done.compacted);
+    let moved = !done.dropped.is_empty() || done.compacted || done.range_sequence.is_some();
     work.dropped.extend(done.dropped);
+    if moved {
+        work.progress(Instant::now());
+    }
     match done.wait_for {
-        Some(reason) => wait(work, reason),
-        None => {
-            work.waiting_for = None;
-            work.backoff = BACKOFF_MIN;
-        }
+        Some(reason) => work.wait(reason),
+        None => work.waiting_for = None,
     }
-}
-
-fn phase_name(step: Step) -> &'static str {
-    match step {
-        Step::WaitForViews => "waiting",
-        Step::RemoveStaging => "staging",
-        Step::DropFiles => "files",
-        Step::DeleteRange => "ranges",
-        Step::Compact => "compaction",
-        Step::WaitForTrash | Step::Finish => "trash",
-    }
+    let stalled = work.stalled();
+    Shared::measure(&state, engine);
+    drop(state);
+    stalled.into_iter().for_each(|event| shared.tell(event));
 }
 
 fn finish(shared: &Shared, engine: &Engine, id: SpanId, generation: u64) -> Result<()> {
     engine.crash().point("reclaim.before_finish")?;
+    steps::remove_trash_folder(engine, id);
     let mut state = shared.lock();
     if state.works.get(&id).is_none_or(|work| work.generation != generation) {
         return Ok(());
@@ -452,10 +402,11 @@ fn finish(shared: &Shared, engine: &Engine, id: SpanId, generation: u64) -> Resu
     Tombstone::remove(&mut batch, id);
     // Not synced: losing it repeats a reclaim of nothing.
     engine.commit(batch, Sync::No)?;
-    state.works.remove(&id);
+    let finished = state.works.remove(&id).map(|work| work.finished());
     state.counts.finished += 1;
-    Shared::measure(&state);
+    Shared::measure(&state, engine);
     drop(state);
     shared.0.finished.send_modify(|count| *count += 1);
+    finished.into_iter().for_each(|event| shared.tell(event));
     engine.crash().point("reclaim.after_finish")
 }

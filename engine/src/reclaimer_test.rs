@@ -1,5 +1,7 @@
 //! Reclaim against a real store: both roads, neighbours, pins, and repetition after crashes.
 
+mod worst;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
@@ -309,6 +311,7 @@ fn every_step_of_reclaim_may_crash_and_is_repeated_without_harm() {
         "reclaim.before_staging",
         "reclaim.after_staging",
         "reclaim.before_files",
+        "reclaim.after_links",
         "reclaim.after_files",
         "reclaim.before_range_deletion",
         "reclaim.after_range_deletion",

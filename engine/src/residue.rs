@@ -53,9 +53,9 @@ impl Residue {
         residue
     }
 
-    /// Bytes of the files that belong to the span alone.
-    pub(crate) fn own_bytes(&self) -> u64 {
-        self.droppable.iter().chain(&self.level0).map(|file| file.bytes).sum()
+    /// The files that belong to the span alone.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &File> {
+        self.droppable.iter().chain(&self.level0)
     }
 
     /// All overlapping files.
@@ -63,31 +63,50 @@ impl Residue {
         self.droppable.iter().chain(&self.level0).chain(&self.straddling)
     }
 
-    /// The files to compact next, and the level they go to: the topmost level that overlaps the
-    /// span, at most `bytes_max` of it, into the next level below that holds data (`occupied`, by
-    /// level). Files in the last occupied level are rewritten in place. All overlapping files of
-    /// level 0 go together, because they may overlap each other.
-    pub(crate) fn next_compaction(
-        &self,
-        occupied: &[bool],
-        bytes_max: u64,
-    ) -> Option<(Vec<String>, i32)> {
+    /// The files to compact next: of the topmost level that overlaps the span, into the next level
+    /// below that holds data. Files in the last such level are rewritten in place. All overlapping files
+    /// of level 0 go together, because they may overlap each other; of another level so many that they
+    /// have at most `bytes_max` together with what RocksDB has to take along, but at least one. `all`:
+    /// every file of the family.
+    pub(crate) fn next_compaction(&self, all: &[File], bytes_max: u64) -> Option<Unit> {
         let level = self.files().map(|file| file.level).min()?;
-        let mut bytes = 0;
-        let mut names = Vec::new();
+        let below = all.iter().map(|file| file.level).filter(|&below| below > level).min();
+        let below = below.unwrap_or(if level == 0 { LAST_LEVEL } else { level });
+        let mut unit = Unit { level: below, ..Unit::default() };
+        let (mut first, mut last) = (None, None);
         for file in self.files().filter(|file| file.level == level) {
-            if level > 0 && !names.is_empty() && bytes + file.bytes > bytes_max {
+            let from = first.map_or(&file.first, |first: &Vec<u8>| first.min(&file.first));
+            let to = last.map_or(&file.last, |last: &Vec<u8>| last.max(&file.last));
+            let along = all.iter().filter(|other| {
+                below != level && other.level == below && other.last >= *from && other.first <= *to
+            });
+            let inputs = unit.own_bytes + file.bytes;
+            let bytes = inputs + along.map(|other| other.bytes).sum::<u64>();
+            if level > 0 && !unit.names.is_empty() && bytes > bytes_max {
                 break;
             }
-            bytes += file.bytes;
-            names.push(file.name.clone());
+            (first, last) = (Some(from), Some(to));
+            (unit.own_bytes, unit.bytes) = (inputs, bytes);
+            unit.names.push(file.name.clone());
         }
-        let last = i32::try_from(occupied.len()).unwrap_or(i32::MAX) - 1;
-        let below = (level + 1..=last)
-            .find(|&below| occupied.get(below as usize).copied().unwrap_or(false))
-            .unwrap_or(if level == 0 { last } else { level });
-        Some((names, below))
+        Some(unit)
     }
+}
+
+/// RocksDB's last level, with its default of seven.
+const LAST_LEVEL: i32 = 6;
+
+/// Files to compact together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) names: Vec<String>,
+    /// The level they go to.
+    pub(crate) level: i32,
+    /// Bytes of the named files.
+    own_bytes: u64,
+    /// Bytes that are read, and at most written: those of the named files, and of the files of the
+    /// other level that overlap them.
+    pub(crate) bytes: u64,
 }
 
 #[cfg(test)]
@@ -119,7 +138,7 @@ mod tests {
         assert_eq!(names(&residue.droppable), ["inside"]);
         assert_eq!(names(&residue.level0), ["in level 0"]);
         assert_eq!(names(&residue.straddling), ["straddler"]);
-        assert_eq!(residue.own_bytes(), 200);
+        assert_eq!(residue.own().count(), 2);
     }
 
     #[test]
@@ -130,25 +149,43 @@ mod tests {
         assert_eq!(residue.droppable.len(), 1);
     }
 
+    fn named(unit: Option<Unit>) -> (Vec<String>, i32, u64) {
+        let unit = unit.unwrap();
+        (unit.names, unit.level, unit.bytes)
+    }
+
     #[test]
     fn compaction_goes_down_level_by_level_and_rewrites_the_last_in_place() {
         let span = SpanId::from_raw(5);
         let upper = file("upper", 0, row(5, b"a"), row(5, b"b"));
+        let middle = file("middle", 5, row(2, b"a"), row(2, b"b"));
         let lower = file("lower", 6, row(4, b"a"), row(5, b"b"));
-        let occupied = [true, false, false, false, false, true, true];
-        let both = Residue::of(span, [upper, lower.clone()]);
-        assert_eq!(both.next_compaction(&occupied, 1000), Some((vec!["upper".into()], 5)));
-        let one = Residue::of(span, [lower]);
-        assert_eq!(one.next_compaction(&occupied, 1000), Some((vec!["lower".into()], 6)));
-        assert_eq!(Residue::default().next_compaction(&occupied, 1000), None);
+        let all = [upper.clone(), middle.clone(), lower.clone()];
+        let both = Residue::of(span, [upper.clone(), lower.clone()]);
+        assert_eq!(named(both.next_compaction(&all, 1000)), (vec!["upper".into()], 5, 100));
+        let one = Residue::of(span, [lower.clone()]);
+        assert_eq!(named(one.next_compaction(&all, 1000)), (vec!["lower".into()], 6, 100));
+        let along = [upper, lower];
+        assert_eq!(named(both.next_compaction(&along, 1000)), (vec!["upper".into()], 6, 200));
+        assert_eq!(Residue::default().next_compaction(&all, 1000), None);
     }
 
     #[test]
     fn a_unit_of_compaction_is_bounded_but_never_empty() {
-        let files = (0..5).map(|n: u8| file(&n.to_string(), 6, row(5, &[n]), row(6, &[n])));
-        let residue = Residue::of(SpanId::from_raw(5), files);
-        let occupied = [false, false, false, false, false, false, true];
-        assert_eq!(residue.next_compaction(&occupied, 250).unwrap().0.len(), 2);
-        assert_eq!(residue.next_compaction(&occupied, 1).unwrap().0.len(), 1);
+        let files: Vec<File> =
+            (0..5).map(|n: u8| file(&n.to_string(), 6, row(5, &[n]), row(6, &[n]))).collect();
+        let residue = Residue::of(SpanId::from_raw(5), files.clone());
+        assert_eq!(residue.next_compaction(&files, 250).unwrap().names.len(), 2);
+        assert_eq!(residue.next_compaction(&files, 1).unwrap().names.len(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_along_counts_too() {
+        let mut all: Vec<File> =
+            (0..4).map(|n: u8| file(&n.to_string(), 5, row(5, &[n]), row(5, &[n, 1]))).collect();
+        let residue = Residue::of(SpanId::from_raw(5), all.clone());
+        all.extend((0..4).map(|n: u8| file("below", 6, row(5, &[n]), row(5, &[n, 2]))));
+        let (names, level, bytes) = named(residue.next_compaction(&all, 400));
+        assert_eq!((names.len(), level, bytes), (2, 6, 400));
     }
 }

@@ -1,8 +1,11 @@
-// The one thing RocksDB's C bindings cannot express: a file manager whose deletion
-// chunk is chosen by us (theirs is fixed at 64 MiB, which stalls the disk in one step).
+// What RocksDB's C bindings cannot express: a file manager whose deletion chunk is
+// chosen by us (theirs is fixed at 64 MiB, which stalls the disk in one step). And one
+// system call that no crate of ours offers.
 //
 // Ownership: `cairn_file_manager_new` hands out a heap-allocated shared pointer; the
 // options keep a copy of it, so the handle may be freed before or after the database.
+
+#include <sys/resource.h>
 
 #include <cstdint>
 #include <memory>
@@ -45,6 +48,15 @@ void cairn_options_set_file_manager(void* options, cairn_file_manager* manager) 
 void cairn_file_manager_set_rate(cairn_file_manager* manager,
                                  int64_t bytes_per_second) {
   manager->rep->SetDeleteRateBytesPerSecond(bytes_per_second);
+}
+
+uint64_t cairn_file_manager_trash_bytes(cairn_file_manager* manager) {
+  return manager->rep->GetTotalTrashSize();
+}
+
+// On Linux "process 0" means the calling thread here.
+int cairn_lower_thread_priority(int nice) {
+  return setpriority(PRIO_PROCESS, 0, nice);
 }
 
 void cairn_file_manager_free(cairn_file_manager* manager) { delete manager; }

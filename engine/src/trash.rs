@@ -1,63 +1,120 @@
-//! Removing files of our own gently: staged SSTs and sorted runs.
+//! Removing files of our own gently: staged SSTs, sorted runs, and dropped files that we keep a link to.
 //!
-//! RocksDB's files go through its file manager; these do not. Freeing the blocks of a large file in
-//! one unlink stalls the disk, so a file is cut from its tail in small steps, each of which asks the
-//! governor, and is unlinked when little is left. A file with another hard link is only unlinked:
-//! its blocks stay, and cutting it would damage the database's copy (a crash between the link and the
-//! unlink of an ingest leaves such a pair).
+//! RocksDB's files go through its file manager where there is one; these do not. Freeing the blocks of a
+//! large file in one unlink stalls the disk, so a file is cut from its tail in small steps and unlinked when
+//! little is left. After each step its bytes and the time it took go to the caller, who waits. A
+//! file with another hard link is only unlinked: its blocks stay, and cutting it would damage the
+//! other's copy (a crash between the link and the unlink of an ingest leaves such a pair).
+//!
+//! # Own trash
+//!
+//! Two kinds of dropped files must not be left to RocksDB: those of a database that has no file manager of
+//! ours, which it would unlink in one call, and those that a checkpoint on disk links to, whose end we
+//! could not see. They are hard-linked into `<store>/trash/<id>/` before they are dropped, so that RocksDB's
+//! unlink frees nothing, and are cut once ours is the only link: then no version, iterator or
+//! checkpoint uses them.
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use crate::claim::staging_name;
 use crate::error::{Result, io_error};
+use crate::id::SpanId;
 
 /// Bytes cut per step.
 const STEP_BYTES: u64 = 8 << 20;
 
-/// Removes a folder and the files in it. `before_step` is called with the bytes of each step and may
-/// wait or end the removal with an error; what is left is removed by the next call. A folder that
-/// does not exist is fine. Returns the bytes given back.
+/// The folder of own trash in a store.
+pub(crate) const TRASH: &str = "trash";
+
+/// What is told of each step: the bytes it gave back and how long it took. May wait, or end the removal.
+pub(crate) type AfterStep<'a> = dyn FnMut(u64, Duration) -> Result<()> + 'a;
+
+/// The folder of dropped files of a tombstone.
+pub(crate) fn folder(store: &Path, id: SpanId) -> PathBuf {
+    store.join(TRASH).join(staging_name(id))
+}
+
+/// Keeps a link to a file that is going to be dropped. False where there are no hard links: the file
+/// then goes in one step, as if there were no trash.
+pub(crate) fn keep(file: &Path, folder: &Path) -> Result<bool> {
+    let Some(name) = file.file_name() else { return Ok(false) };
+    std::fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
+    match std::fs::hard_link(file, folder.join(name)) {
+        Ok(()) => Ok(true),
+        // Kept by an earlier attempt.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(true),
+        // Dropped meanwhile by RocksDB itself.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => {
+            tracing::warn!(file = %file.display(), %error, "cannot link; it will be deleted unpaced");
+            Ok(false)
+        }
+    }
+}
+
+/// The files in a folder; none if it does not exist.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// Removes files of a folder until `bytes_max` are given back, and the folder once it is empty. Answers
+/// whether it is gone; if not, or if `after_step` fails, the next call goes on. A folder that does not
+/// exist is gone.
 pub(crate) fn remove_folder(
     dir: &Path,
-    before_step: &mut dyn FnMut(u64) -> Result<()>,
-) -> Result<u64> {
+    bytes_max: u64,
+    after_step: &mut AfterStep<'_>,
+) -> Result<bool> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(io_error("read", dir, error)),
     };
     let mut freed = 0;
     for entry in entries {
+        if freed >= bytes_max {
+            return Ok(false);
+        }
         let path = entry.map_err(|source| io_error("read", dir, source))?.path();
-        freed += remove_file(&path, before_step)?;
+        freed += remove_file(&path, after_step)?;
     }
     match std::fs::remove_dir(dir) {
-        Ok(()) => Ok(freed),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(freed),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
         Err(error) => Err(io_error("remove", dir, error)),
     }
 }
 
-fn remove_file(path: &Path, before_step: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
+/// Removes a file step by step. Returns the bytes given back.
+pub(crate) fn remove_file(path: &Path, after_step: &mut AfterStep<'_>) -> Result<u64> {
     let meta =
         std::fs::symlink_metadata(path).map_err(|source| io_error("look at", path, source))?;
     let sole_link = meta.is_file() && meta.nlink() == 1;
-    if sole_link && meta.len() > STEP_BYTES {
+    let mut left = meta.len();
+    if sole_link && left > STEP_BYTES {
         let file = OpenOptions::new()
             .write(true)
             .open(path)
             .map_err(|source| io_error("open", path, source))?;
-        let mut left = meta.len();
         while left > STEP_BYTES {
-            before_step(STEP_BYTES)?;
+            let began = Instant::now();
             left -= STEP_BYTES;
             file.set_len(left).map_err(|source| io_error("cut", path, source))?;
+            after_step(STEP_BYTES, began.elapsed())?;
         }
     }
-    before_step(meta.len().min(STEP_BYTES))?;
+    let began = Instant::now();
     std::fs::remove_file(path).map_err(|source| io_error("remove", path, source))?;
-    Ok(if sole_link { meta.len() } else { 0 })
+    if !sole_link {
+        return Ok(0);
+    }
+    after_step(left, began.elapsed())?;
+    Ok(meta.len())
 }
 
 #[cfg(test)]
@@ -72,13 +129,29 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), vec![1; 20 << 20]).unwrap();
         let mut steps = Vec::new();
-        let freed = remove_folder(&folder, &mut |bytes| {
+        let gone = remove_folder(&folder, u64::MAX, &mut |bytes, _| {
             steps.push(bytes);
             Ok(())
         });
-        assert_eq!(freed.unwrap(), 20 << 20);
+        assert!(gone.unwrap());
+        assert_eq!(steps.iter().sum::<u64>(), 20 << 20);
         assert!(steps.iter().all(|&bytes| bytes <= STEP_BYTES) && steps.len() == 3, "{steps:?}");
-        assert_eq!(remove_folder(&folder, &mut |_| Ok(())).unwrap(), 0);
+        assert!(remove_folder(&folder, 1, &mut |_, _| Ok(())).unwrap());
+    }
+
+    #[test]
+    fn a_large_folder_goes_in_several_calls() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("staged");
+        std::fs::create_dir(&folder).unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(folder.join(name), vec![1; 100]).unwrap();
+        }
+        let mut calls = 1;
+        while !remove_folder(&folder, 150, &mut |_, _| Ok(())).unwrap() {
+            calls += 1;
+        }
+        assert_eq!((calls, folder.exists()), (2, false));
     }
 
     #[test]
@@ -89,7 +162,7 @@ mod tests {
         let kept = dir.path().join("kept");
         std::fs::write(&kept, vec![7; 10 << 20]).unwrap();
         std::fs::hard_link(&kept, folder.join("linked")).unwrap();
-        assert_eq!(remove_folder(&folder, &mut |_| Ok(())).unwrap(), 0);
+        assert!(remove_folder(&folder, 1, &mut |_, _| panic!("nothing is given back")).unwrap());
         assert_eq!(std::fs::read(&kept).unwrap(), vec![7; 10 << 20]);
     }
 
@@ -100,11 +173,25 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), vec![1; 20 << 20]).unwrap();
         let mut steps = 0;
-        let stopped = remove_folder(&folder, &mut |_| {
+        let stopped = remove_folder(&folder, u64::MAX, &mut |_, _| {
             steps += 1;
             if steps > 1 { Err(EngineError::Stopped) } else { Ok(()) }
         });
         assert!(stopped.is_err());
-        assert_eq!(remove_folder(&folder, &mut |_| Ok(())).unwrap(), 12 << 20);
+        assert_eq!(std::fs::metadata(folder.join("a")).unwrap().len(), 4 << 20);
+        assert!(remove_folder(&folder, u64::MAX, &mut |_, _| Ok(())).unwrap());
+    }
+
+    #[test]
+    fn a_kept_file_outlives_its_first_name_and_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("1.sst"), folder(dir.path(), SpanId::from_raw(7)));
+        assert!(!keep(&file, &folder).unwrap(), "there is no such file");
+        std::fs::write(&file, b"rows").unwrap();
+        assert!(keep(&file, &folder).unwrap() && keep(&file, &folder).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(files(&folder), [folder.join("1.sst")]);
+        assert!(remove_folder(&folder, u64::MAX, &mut |_, _| Ok(())).unwrap());
+        assert!(files(&folder).is_empty());
     }
 }

@@ -11,15 +11,18 @@ use rocksdb::{
 use crate::error::Result;
 use crate::family::Family;
 use crate::ffi::{self, FileManager};
+use crate::governor::DELETION_UNLIMITED;
 use crate::open::Options;
 
 /// Bytes by which a deleted file is cut at a time: small, because freeing (and discarding) blocks
 /// stalls the disk for everyone.
 const DELETE_CHUNK_BYTES: u64 = 8 << 20;
 
-/// Bytes per second at which deleted files are cut when no limit is set. Measured as unnoticeable on a
-/// virtio disk with discard, where one unpaced deletion stalled readers for half a second.
-const DELETE_RATE_BYTES: u64 = 1_500_000_000;
+/// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true.
+const MANIFEST_BYTES: usize = 16 << 20;
+
+/// Bytes of RocksDB's own log after which it begins a new one; four are kept.
+const LOG_BYTES: usize = 8 << 20;
 
 /// RocksDB options for one store, and the file manager that paces its deletions.
 pub struct Tuning {
@@ -41,8 +44,9 @@ impl Tuning {
     /// # Errors
     /// RocksDB could not make a file manager.
     pub fn new(options: &Options) -> Result<Self> {
+        // The governor sets the rate as soon as it looks.
         let file_manager = FileManager::new(
-            deletion_rate(options.background_bytes_per_second),
+            DELETION_UNLIMITED,
             if options.small { 64 << 10 } else { DELETE_CHUNK_BYTES },
         )?;
         let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
@@ -73,8 +77,14 @@ impl Tuning {
         self.applied.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    pub(crate) fn set_background_rate(&self, bytes_per_second: u64) {
-        self.file_manager.set_rate(deletion_rate(bytes_per_second));
+    /// Changes the rate at which RocksDB frees dropped files; not 0.
+    pub(crate) fn set_deletion_rate(&self, bytes_per_second: u64) {
+        self.file_manager.set_rate(bytes_per_second);
+    }
+
+    /// Bytes of dropped files that RocksDB is still to free.
+    pub(crate) fn trash_bytes(&self) -> u64 {
+        self.file_manager.trash_bytes()
     }
 
     /// Options of a database that we open ourselves.
@@ -87,6 +97,9 @@ impl Tuning {
         db.set_max_background_jobs(2);
         db.set_bytes_per_sync(1 << 20);
         db.set_wal_bytes_per_sync(1 << 20);
+        // Neither grows with the number of jobs that came and went.
+        db.set_max_manifest_file_size(MANIFEST_BYTES);
+        db.set_max_log_file_size(LOG_BYTES);
         db.set_keep_log_file_num(4);
         if options.small {
             db.set_max_file_opening_threads(1);
@@ -126,13 +139,5 @@ impl Tuning {
             ffi::partition_by_prefix(&mut cf, 8);
         }
         cf
-    }
-}
-
-/// The rate at which files are deleted under a background limit.
-fn deletion_rate(background_bytes_per_second: u64) -> u64 {
-    match background_bytes_per_second {
-        0 => DELETE_RATE_BYTES,
-        limit => limit.min(DELETE_RATE_BYTES),
     }
 }

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rocksdb::DB;
@@ -26,11 +27,13 @@ use crate::family::Family;
 use crate::ffi::{OwnedIterator, OwnedSnapshot};
 use crate::id::{SpanId, SpanRef};
 use crate::key;
+use crate::latency::{Foreground, Operation};
 use crate::open::handle;
 
 #[derive(Debug)]
 struct Entry {
     sequence: u64,
+    opened: Instant,
     /// `None`: may read anything. `Some`: reads these spans only.
     pins: Option<BTreeSet<SpanId>>,
 }
@@ -39,6 +42,14 @@ struct Entry {
 struct Registered {
     next: u64,
     views: BTreeMap<u64, Entry>,
+}
+
+/// The views that keep a condemned span from going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Readers {
+    pub(crate) count: usize,
+    /// How long the oldest has been open.
+    pub(crate) oldest: Duration,
 }
 
 /// The open views of a store.
@@ -68,25 +79,37 @@ impl Views {
     }
 
     /// Opens a view of the store as it is now.
-    pub(crate) fn open(self: &Arc<Self>, db: &Arc<DB>) -> ReadView {
+    pub(crate) fn open(self: &Arc<Self>, db: &Arc<DB>, foreground: &Arc<Foreground>) -> ReadView {
         let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = Arc::new(OwnedSnapshot::new(db));
         let id = registered.next;
         registered.next += 1;
-        let entry = Entry { sequence: snapshot.sequence(), pins: None };
+        let entry = Entry { sequence: snapshot.sequence(), opened: Instant::now(), pins: None };
         registered.views.insert(id, entry);
         drop(registered);
         let registration = Registration { id, views: Arc::clone(self) };
-        ReadView(Arc::new(View { snapshot, db: Arc::clone(db), registration }))
+        let (db, foreground) = (Arc::clone(db), Arc::clone(foreground));
+        ReadView(Arc::new(View { snapshot, db, foreground, registration }))
     }
 
-    /// Whether an open view may still read `span`, condemned at sequence `condemned`.
-    pub(crate) fn block(&self, span: SpanId, condemned: u64) -> bool {
-        let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
-        registered.views.values().any(|entry| {
+    /// The open views that may still read `span`, condemned at sequence `condemned`.
+    pub(crate) fn readers(&self, span: SpanId, condemned: u64) -> Option<Readers> {
+        self.count(|entry| {
             entry.sequence < condemned
                 && entry.pins.as_ref().is_none_or(|pins| pins.contains(&span))
         })
+    }
+
+    /// All open views.
+    pub(crate) fn all(&self) -> Option<Readers> {
+        self.count(|_| true)
+    }
+
+    fn count(&self, of: impl Fn(&Entry) -> bool) -> Option<Readers> {
+        let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = registered.views.values().filter(|entry| of(entry)).map(|entry| entry.opened);
+        let oldest = opened.clone().min()?.elapsed();
+        Some(Readers { count: opened.count(), oldest })
     }
 
     fn pin_only(&self, id: u64, spans: &[SpanId]) {
@@ -120,6 +143,7 @@ struct View {
     // The snapshot goes before the registration: the reclaimer hears of the end last.
     snapshot: Arc<OwnedSnapshot>,
     db: Arc<DB>,
+    foreground: Arc<Foreground>,
     registration: Registration,
 }
 
@@ -153,8 +177,11 @@ impl ReadView {
     /// # Errors
     /// A storage error.
     pub fn get_row(&self, span: SpanRef, user_key: &[u8]) -> Result<Option<Bytes>> {
+        let began = self.0.foreground.begin();
         let family = handle(&self.0.db, span.family.into())?;
-        Ok(self.0.snapshot.get(&family, &key::row_key(span.id, user_key))?.map(Bytes::from))
+        let row = self.0.snapshot.get(&family, &key::row_key(span.id, user_key))?;
+        self.0.foreground.end(Operation::Read, began);
+        Ok(row.map(Bytes::from))
     }
 
     /// The body of a sealed record.
@@ -188,6 +215,7 @@ impl ReadView {
             Bound::Included(user_key) => after(key::row_key(span.id, user_key)),
             Bound::Excluded(user_key) => key::row_key(span.id, user_key),
         };
+        let began = self.0.foreground.begin();
         // RocksDB wants its bounds in order; an inverted range is simply empty.
         let until = until.max(from.clone());
         let family = handle(&self.0.db, span.family.into())?;
@@ -197,6 +225,7 @@ impl ReadView {
         } else {
             iterator.get().seek_to_first();
         }
+        self.0.foreground.end(Operation::Scan, began);
         Ok(Scan { iterator, started: false, reverse, _view: self.clone() })
     }
 }

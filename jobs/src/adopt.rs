@@ -13,7 +13,7 @@ use cairn_engine::Engine;
 use crate::error::Result;
 use crate::id::JobId;
 use crate::job::Job;
-use crate::list::JobView;
+use crate::list::{JobView, Reclaim};
 use crate::progress::Progress;
 use crate::record::{Control, ProgressRecord};
 
@@ -56,6 +56,6 @@ fn adopt(engine: &Engine, control: Control) -> Arc<Job> {
     };
     drop(engine.latch(control.id.owner(), control.epoch));
     tracing::info!(job = %control.id, kind = control.kind, state = %control.standing.state, "job adopted");
-    let view = JobView::of_stored(&control, progress.clone(), 0);
+    let view = JobView::of_stored(&control, progress.clone(), &Reclaim::default());
     Job::new(control, progress, view)
 }

@@ -4,6 +4,7 @@
 //! what a job waits for). No payload is read for it, and no job is waited for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use cairn_engine::{Engine, OwnerId};
@@ -93,7 +94,7 @@ impl JobView {
     }
 
     /// A job that is not live: all that is known is stored.
-    pub(crate) fn of_stored(control: &Control, progress: Progress, reclaim: u64) -> Self {
+    pub(crate) fn of_stored(control: &Control, progress: Progress, reclaim: &Reclaim) -> Self {
         let book = ProgressBook::restored(progress);
         Self::build(control, &book, "", reclaim, None)
     }
@@ -101,9 +102,9 @@ impl JobView {
     /// An unfinished job of this process.
     pub(crate) fn of_live(inner: &Inner, job: &Job, control: &Control) -> Self {
         let undone = control.standing.cause.is_some() || control.standing.state.is_terminal();
-        let reclaim = if undone { bytes_to_reclaim(&inner.engine, job.id) } else { 0 };
+        let reclaim = if undone { Reclaim::of(&inner.engine, job.id) } else { Reclaim::default() };
         let note = job.note();
-        Self::build(control, &job.progress(), &note, reclaim, Some(inner.clock.now()))
+        Self::build(control, &job.progress(), &note, &reclaim, Some(inner.clock.now()))
     }
 
     /// `now` is given for a job of this process, whose rate means something.
@@ -111,7 +112,7 @@ impl JobView {
         control: &Control,
         book: &ProgressBook,
         note: &str,
-        bytes_to_reclaim: u64,
+        reclaim: &Reclaim,
         now: Option<UnixMillis>,
     ) -> Self {
         let Standing { state, cause } = control.standing;
@@ -127,7 +128,7 @@ impl JobView {
             user: control.user.clone(),
             state,
             cause,
-            running_status: running_status(control, progress, note, waits),
+            running_status: running_status(control, progress, note, waits, reclaim),
             phase: progress.phase.clone(),
             fraction: progress.fraction,
             rows: progress.rows,
@@ -137,7 +138,7 @@ impl JobView {
             rate: works_now.map_or(0.0, |_| book.rate()),
             eta: works_now.and_then(|_| book.eta()),
             stalled: works_now.is_some_and(|now| book.is_stalled(now)),
-            bytes_to_reclaim,
+            bytes_to_reclaim: reclaim.bytes,
             attempts: control.attempts,
             retries: control.retries,
             message: first_of(&[&control.message, note, &progress.message]).to_owned(),
@@ -157,7 +158,13 @@ fn first_of<'a>(texts: &[&'a str]) -> &'a str {
     texts.iter().find(|text| !text.is_empty()).copied().unwrap_or_default()
 }
 
-fn running_status(control: &Control, progress: &Progress, note: &str, waits: bool) -> String {
+fn running_status(
+    control: &Control,
+    progress: &Progress,
+    note: &str,
+    waits: bool,
+    reclaim: &Reclaim,
+) -> String {
     let point = &control.pause_point;
     match control.standing.state {
         State::Pending => first_of(&[note, "waiting for a free slot"]).to_owned(),
@@ -172,27 +179,74 @@ fn running_status(control: &Control, progress: &Progress, note: &str, waits: boo
         }
         State::PauseRequested | State::CancelRequested => note.to_owned(),
         State::Paused => control.message.clone(),
-        State::Succeeded | State::Failed | State::Canceled | State::RevertFailed => String::new(),
+        // The job is over; its bytes may not be back yet.
+        State::Succeeded | State::Failed | State::Canceled | State::RevertFailed => {
+            reclaim.describe()
+        }
     }
 }
 
-/// Bytes of the job's tombstones that are still on disk.
-pub(crate) fn bytes_to_reclaim(engine: &Engine, id: JobId) -> u64 {
-    reclaim_by_owner(engine).get(&id.owner()).copied().unwrap_or(0)
+/// What a job left on the disk that is still to be given back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Reclaim {
+    bytes: u64,
+    rate: f64,
+    eta: Option<Duration>,
+    waiting_for: Option<String>,
 }
 
-fn reclaim_by_owner(engine: &Engine) -> BTreeMap<OwnerId, u64> {
-    let mut bytes = BTreeMap::new();
-    for status in engine.reclaimer().status() {
-        *bytes.entry(status.tombstone.owner).or_insert(0) += status.bytes_left;
+impl Reclaim {
+    pub(crate) fn of(engine: &Engine, id: JobId) -> Self {
+        Self::by_owner(engine).remove(&id.owner()).unwrap_or_default()
     }
-    bytes
+
+    fn by_owner(engine: &Engine) -> BTreeMap<OwnerId, Self> {
+        let mut owners: BTreeMap<OwnerId, Self> = BTreeMap::new();
+        for status in engine.reclaimer().status() {
+            let of = owners.entry(status.tombstone.owner).or_default();
+            of.bytes += status.bytes_left;
+            of.rate += status.rate;
+            of.eta = of.eta.max(status.eta());
+            of.waiting_for = of.waiting_for.take().or(status.waiting_for);
+        }
+        owners
+    }
+
+    /// For people: `giving back 310 MB, 150 MB/s, 3 s left`.
+    fn describe(&self) -> String {
+        if self.bytes == 0 {
+            return String::new();
+        }
+        let mut text = format!("giving back {}", amount(self.bytes as f64));
+        match (&self.waiting_for, self.eta) {
+            (_, Some(eta)) if self.rate >= 1.0 => {
+                let seconds = eta.as_secs_f64().ceil();
+                let _ = write!(text, ", {}/s, {seconds:.0} s left", amount(self.rate));
+            }
+            (Some(cause), _) => {
+                let _ = write!(text, ", waiting for {cause}");
+            }
+            (None, _) => {}
+        }
+        text
+    }
+}
+
+/// Bytes for people: `310 MB`.
+fn amount(mut bytes: f64) -> String {
+    for unit in ["B", "kB", "MB"] {
+        if bytes < 1000.0 {
+            return format!("{bytes:.0} {unit}");
+        }
+        bytes /= 1000.0;
+    }
+    format!("{bytes:.1} GB")
 }
 
 impl Inner {
     /// All jobs in order of submission, live and ended. A damaged record is logged and left out.
     pub(crate) fn list(&self) -> Result<Vec<JobView>> {
-        let reclaim = reclaim_by_owner(&self.engine);
+        let reclaim = Reclaim::by_owner(&self.engine);
         let mut views = Vec::new();
         for control in Control::load_all(&self.engine)? {
             match control {
@@ -205,12 +259,12 @@ impl Inner {
         Ok(views)
     }
 
-    fn view_of(&self, control: &Control, reclaim: &BTreeMap<OwnerId, u64>) -> Result<JobView> {
+    fn view_of(&self, control: &Control, reclaim: &BTreeMap<OwnerId, Reclaim>) -> Result<JobView> {
         if let Some(job) = self.live_job(control.id) {
             return Ok(JobView::of_live(self, &job, &job.shown()));
         }
-        let bytes = reclaim.get(&control.id.owner()).copied().unwrap_or(0);
-        Ok(JobView::of_stored(control, self.stored_progress(control.id), bytes))
+        let reclaim = reclaim.get(&control.id.owner()).cloned().unwrap_or_default();
+        Ok(JobView::of_stored(control, self.stored_progress(control.id), &reclaim))
     }
 
     /// One job.
@@ -219,8 +273,8 @@ impl Inner {
             return Ok(Some(JobView::of_live(self, &job, &job.shown())));
         }
         let Some(control) = Control::load(&self.engine, id)? else { return Ok(None) };
-        let reclaim = bytes_to_reclaim(&self.engine, id);
-        Ok(Some(JobView::of_stored(&control, self.stored_progress(id), reclaim)))
+        let reclaim = Reclaim::of(&self.engine, id);
+        Ok(Some(JobView::of_stored(&control, self.stored_progress(id), &reclaim)))
     }
 
     /// Progress is for people: damage is logged, and shown as no progress.
@@ -232,5 +286,23 @@ impl Inner {
                 Progress::default()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_reads_as_a_sentence() {
+        let mut reclaim = Reclaim::default();
+        assert_eq!(reclaim.describe(), "");
+        reclaim.bytes = 310_000_000;
+        assert_eq!(reclaim.describe(), "giving back 310 MB");
+        reclaim.waiting_for = Some("reclaim.paused to be false".to_owned());
+        let waits = "giving back 310 MB, waiting for reclaim.paused to be false";
+        assert_eq!(reclaim.describe(), waits);
+        (reclaim.rate, reclaim.eta) = (1.5e9, Some(Duration::from_millis(200)));
+        assert_eq!(reclaim.describe(), "giving back 310 MB, 1.5 GB/s, 1 s left");
     }
 }

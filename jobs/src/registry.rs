@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cairn_engine::blocking::Op;
-use cairn_engine::{Batch, Engine, Epoch, Finding, SpanFamily, SpanId, metrics as names};
+use cairn_engine::{
+    Batch, Engine, Epoch, Finding, GovernorLimits, SpanFamily, SpanId, metrics as names,
+};
 use prost::Message as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, watch};
@@ -28,7 +30,7 @@ use crate::history::{self, HistoryEntry};
 use crate::id::{IdSource, JobId};
 use crate::job::Job;
 use crate::kind::{Adapter, ErasedKind, JobKind, NewJob, unknown};
-use crate::list::JobView;
+use crate::list::{JobView, Reclaim};
 use crate::ownership::Ownership;
 use crate::progress::Progress;
 use crate::record::{Control, PayloadRecord};
@@ -413,7 +415,7 @@ impl Inner {
             state: control.standing.state,
             at: control.modified,
         };
-        let view = JobView::of_stored(control, Progress::default(), 0);
+        let view = JobView::of_stored(control, Progress::default(), &Reclaim::default());
         let job = Job::new(control.clone(), Progress::default(), view);
         // The reservation ends when the submission is dropped: the job holds its subject by now.
         self.live().jobs.insert(job.id, Arc::clone(&job));
@@ -439,7 +441,12 @@ async fn follow_settings(inner: Arc<Inner>) {
     loop {
         changes.borrow_and_update();
         inner.slots.resize(usize_of(inner.settings.get_int("jobs.concurrency")));
-        inner.engine.set_background_rate(inner.settings.get_bytes("background.rate.max"));
+        inner.engine.governor().set_limits(GovernorLimits {
+            rate_max: inner.settings.get_bytes("background.rate.max"),
+            latency_target: inner.settings.get_float("background.latency.target"),
+            free_space_floor: inner.settings.get_bytes("reclaim.free_space_floor"),
+            reader_age_max: inner.settings.get_duration("sql.read_view.max_age"),
+        });
         inner.engine.reclaimer().pause(inner.settings.get_bool("reclaim.paused"));
         tokio::select! {
             _ = changes.changed() => {}

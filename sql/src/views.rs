@@ -4,6 +4,7 @@
 //! per scan, when the scan is planned, so that one statement sees one state of affairs; filters
 //! and limits are left to the query engine, as every listing is small or already bounded.
 
+pub(crate) mod governor;
 pub(crate) mod information_schema;
 pub(crate) mod jobs;
 pub(crate) mod pg_catalog;
@@ -31,7 +32,7 @@ pub(crate) const VIRTUAL_SCHEMAS: [(&str, &[&str]); 4] = [
     ("pg_catalog", &pg_catalog::TABLES),
     ("information_schema", &information_schema::TABLES),
     ("crdb_internal", &["jobs"]),
-    ("cairn", &["jobs", "tombstones"]),
+    ("cairn", &["governor", "jobs", "tombstones"]),
 ];
 
 /// The virtual table of this name.
@@ -40,6 +41,7 @@ pub(crate) fn find(scope: &Scope, schema: &str, name: &str) -> Option<Arc<Virtua
         ("pg_catalog", name) => pg_catalog::table(scope, name),
         ("information_schema", name) => information_schema::table(scope, name),
         ("crdb_internal", "jobs") => Some(jobs::internal_table(scope)),
+        ("cairn", "governor") => Some(governor::table(scope)),
         ("cairn", "jobs") => Some(jobs::cairn_table(scope)),
         ("cairn", "tombstones") => Some(tombstones::table(scope)),
         _ => None,
@@ -52,6 +54,7 @@ pub(crate) fn columns(schema: &str, name: &str) -> Option<SchemaRef> {
         ("pg_catalog", name) => pg_catalog::columns(name),
         ("information_schema", name) => information_schema::columns(name),
         ("crdb_internal", "jobs") => Some(jobs::internal_schema()),
+        ("cairn", "governor") => Some(governor::columns()),
         ("cairn", "jobs") => Some(jobs::cairn_schema()),
         ("cairn", "tombstones") => Some(tombstones::columns()),
         _ => None,

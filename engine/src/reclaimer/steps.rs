@@ -2,16 +2,19 @@
 //!
 //! Each step is idempotent, lies between crash points, and answers what it did instead of keeping books.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rocksdb::ReadOptions;
 
+use super::dropped::Dropped;
+use super::work::Work;
 use crate::batch::{Batch, Sync};
+use crate::budget::Class;
 use crate::claim::folder_bytes;
 use crate::error::{EngineError, Result};
 use crate::family::Family;
 use crate::ffi::{self, CompactionStop};
-use crate::governor::Class;
+use crate::holder::Inode;
 use crate::id::{SpanId, SpanRef};
 use crate::key;
 use crate::open::{Engine, handle};
@@ -19,16 +22,69 @@ use crate::reclaim::Survey;
 use crate::residue::{File, Residue};
 use crate::tombstone::Tombstone;
 use crate::trash;
+use crate::view::Readers;
 
 /// Bytes of input that one compaction of leftovers takes at most: bounds how long it runs after
 /// the foreground begins to suffer.
 const COMPACTION_BYTES: u64 = 256 << 20;
 
+/// Bytes of staged files that one turn removes: then another tombstone has its turn.
+const TURN_BYTES: u64 = 64 << 20;
+
+/// What is known before a look.
+pub(super) struct Before {
+    tombstone: Tombstone,
+    condemned_sequence: u64,
+    range_sequence: Option<u64>,
+    dropped: Vec<PathBuf>,
+    leftover: Vec<PathBuf>,
+    counts_leftover: bool,
+    only_trash: bool,
+}
+
+impl Before {
+    pub(super) fn of(work: &Work) -> Self {
+        Self {
+            tombstone: work.tombstone.clone(),
+            condemned_sequence: work.condemned_sequence,
+            range_sequence: work.range_sequence.filter(|_| work.pass.range_deleted),
+            dropped: work.dropped.clone(),
+            leftover: work.leftover.clone(),
+            counts_leftover: work.counts_leftover,
+            only_trash: work.only_trash,
+        }
+    }
+}
+
 /// What a look at the store told.
 pub(super) struct Look {
+    pub(super) tombstone: Tombstone,
     pub(super) survey: Survey,
     pub(super) residue: Residue,
+    /// Every file of the family.
+    all: Vec<File>,
+    dropped: Dropped,
+    readers: Option<Readers>,
     pub(super) bytes_left: u64,
+    pub(super) bytes_held: u64,
+    /// Bytes that we have to free ourselves.
+    pub(super) own_trash: u64,
+}
+
+impl Look {
+    /// The statements that still read the span, for people.
+    pub(super) fn readers(&self) -> String {
+        match self.readers {
+            Some(Readers { count: 1, oldest }) => {
+                format!("a statement that has been reading for {} s", oldest.as_secs())
+            }
+            Some(Readers { count, oldest }) => {
+                let oldest = oldest.as_secs();
+                format!("{count} statements, of which one has been reading for {oldest} s")
+            }
+            None => "a statement that still reads it".to_owned(),
+        }
+    }
 }
 
 /// The effects of one step, for the books.
@@ -36,37 +92,77 @@ pub(super) struct Look {
 pub(super) struct Done {
     pub(super) wait_for: Option<String>,
     pub(super) dropped: Vec<PathBuf>,
-    pub(super) range_deleted: bool,
+    /// A range deletion was written, and this is the sequence number after it.
+    pub(super) range_sequence: Option<u64>,
     pub(super) compacted: bool,
     pub(super) folder_removed: bool,
 }
 
 /// Looks at everything that may be left of a tombstone.
-pub(super) fn look(
-    engine: &Engine,
-    tombstone: &Tombstone,
-    sequence: u64,
-    dropped: &[PathBuf],
-) -> Result<Look> {
+pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
+    let Before { tombstone, dropped: names, leftover, .. } = &before;
     let staging = engine.staging_dir(tombstone.id);
+    let readers = tombstone
+        .published
+        .then(|| engine.views().readers(tombstone.id, before.condemned_sequence))
+        .flatten();
+    let staged = folder_bytes(&staging);
+    let dropped = Dropped::look(engine, names, Some(&trash::folder(engine.path(), tombstone.id)));
+    let earlier = Dropped::look(engine, leftover, None);
     let mut survey = Survey {
-        pinned: tombstone.published && engine.views().block(tombstone.id, sequence),
+        pinned: readers.is_some(),
         staging: staging.exists(),
-        trash_files: dropped.len(),
+        has_keys: tombstone.keys.is_some(),
+        cuttable: dropped.cuttable().count(),
+        trash_files: dropped.0.len() + earlier.0.len(),
         ..Survey::default()
     };
-    let mut residue = Residue::default();
-    if let Some(span) = tombstone.span() {
-        residue = Residue::of(span.id, engine.live_files(span.family.into())?);
-        survey.has_keys = true;
+    let (mut residue, mut all) = (Residue::default(), Vec::new());
+    // Files on their way out are looked at often; the database again when they are gone.
+    let trash_only = before.only_trash && survey.trash_files > 0;
+    if let Some(span) = tombstone.span().filter(|_| !trash_only) {
+        all = engine.live_files(span.family.into())?;
+        residue = Residue::of(span.id, all.iter().cloned());
         survey.droppable = residue.droppable.len();
         survey.stuck = residue.level0.len();
         survey.visible = has_key(engine, span, false)?;
         survey.stored = has_key(engine, span, true)?;
+        survey.snapshot = before
+            .range_sequence
+            .is_some_and(|range| oldest_snapshot(engine).is_some_and(|snapshot| snapshot < range));
     }
-    let trash: u64 = dropped.iter().map(|path| trash_len(path)).sum();
-    let bytes_left = folder_bytes(&staging) + residue.own_bytes() + trash;
-    Ok(Look { survey, residue, bytes_left })
+    let own = residue.own().filter_map(|file| Inode::of(&engine.file_path(&file.name)));
+    let own_bytes: u64 = own.map(|inode| inode.bytes).sum();
+    let earlier_bytes = if before.counts_leftover { earlier.bytes() } else { 0 };
+    // A file that is kept and not yet dropped is counted as a file of the span.
+    let gone = dropped.0.iter().filter(|left| !residue.own().any(|file| left.is(&file.name)));
+    let dropped_bytes: u64 = gone.map(|left| left.bytes).sum();
+    let held = if survey.pinned || survey.snapshot { own_bytes } else { dropped.held_bytes() };
+    Ok(Look {
+        bytes_left: staged + own_bytes + dropped_bytes + earlier_bytes,
+        bytes_held: held,
+        own_trash: staged + dropped.cuttable().map(|left| left.bytes).sum::<u64>(),
+        tombstone: before.tombstone,
+        survey,
+        residue,
+        all,
+        dropped,
+        readers,
+    })
+}
+
+/// The sequence number that the oldest open snapshot reads at.
+fn oldest_snapshot(engine: &Engine) -> Option<u64> {
+    let sequence = engine.db().property_int_value("rocksdb.oldest-snapshot-sequence");
+    sequence.ok().flatten().filter(|&sequence| sequence > 0)
+}
+
+/// The snapshots that are waited for, for people.
+pub(super) fn snapshots(engine: &Engine) -> String {
+    match engine.oldest_reader() {
+        Some(age) => format!("a snapshot that has been open for {} s", age.as_secs()),
+        None => "a snapshot that still reads it".to_owned(),
+    }
 }
 
 /// Whether a key of the span is readable, or (`hidden_too`) stored at all.
@@ -93,36 +189,51 @@ pub(super) fn remove_staging(
     done: &mut Done,
 ) -> Result<()> {
     engine.crash().point("reclaim.before_staging")?;
-    let freed = trash::remove_folder(&engine.staging_dir(id), &mut |bytes| {
-        engine.governor().take(Class::Reclaim, bytes, stopped)
+    let dir = engine.staging_dir(id);
+    done.folder_removed = trash::remove_folder(&dir, TURN_BYTES, &mut |bytes, took| {
+        engine.governor().pace(bytes, took, stopped)
     })?;
-    metrics::counter!(crate::metrics::RECLAIM_BYTES_TOTAL).increment(freed);
     engine.crash().point("reclaim.after_staging")?;
-    done.folder_removed = true;
     Ok(())
 }
 
-pub(super) fn drop_files(
-    engine: &Engine,
-    tombstone: &Tombstone,
-    residue: &Residue,
-    done: &mut Done,
-) -> Result<()> {
-    let Some(span) = tombstone.span() else { return Ok(()) };
+pub(super) fn drop_files(engine: &Engine, look: &Look, done: &mut Done) -> Result<()> {
+    let Some(span) = look.tombstone.span() else { return Ok(()) };
     engine.crash().point("reclaim.before_files")?;
-    if !residue.droppable.is_empty() {
+    if !look.residue.droppable.is_empty() {
+        keep_links(engine, look)?;
+        engine.crash().point("reclaim.after_links")?;
         let (lower, upper) = key::span_bounds(span.id);
         let family = handle(engine.db(), span.family.into())?;
         // The end is inclusive in this call; `upper` is never a key, so no neighbour begins there.
         engine.db().delete_file_in_range_cf(&family, lower, upper)?;
-        done.dropped = residue.droppable.iter().map(|file| engine.file_path(&file.name)).collect();
-        metrics::counter!(crate::metrics::RECLAIM_BYTES_TOTAL).increment(residue.own_bytes());
+        let live = engine.live_files(span.family.into())?;
+        let gone = |file: &&File| !live.iter().any(|live| live.name == file.name);
+        let dropped = look.residue.droppable.iter().filter(gone);
+        done.dropped = dropped.map(|file| engine.file_path(&file.name)).collect();
+        if done.dropped.is_empty() {
+            done.wait_for = Some("a compaction that reads its files".to_owned());
+        }
     }
     engine.crash().point("reclaim.after_files")
 }
 
-pub(super) fn delete_range(engine: &Engine, tombstone: &Tombstone, done: &mut Done) -> Result<()> {
-    let Some(span) = tombstone.span() else { return Ok(()) };
+/// Keeps a link to each file that RocksDB would free in one step, or that somebody else links to.
+fn keep_links(engine: &Engine, look: &Look) -> Result<()> {
+    let folder = trash::folder(engine.path(), look.tombstone.id);
+    let paced = engine.tuning().is_applied();
+    for file in &look.residue.droppable {
+        let path = engine.file_path(&file.name);
+        let linked = Inode::of(&path).is_some_and(|inode| inode.links > 1);
+        if linked || !paced {
+            trash::keep(&path, &folder)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn delete_range(engine: &Engine, look: &Look, done: &mut Done) -> Result<()> {
+    let Some(span) = look.tombstone.span() else { return Ok(()) };
     engine.crash().point("reclaim.before_range_deletion")?;
     let mut batch = Batch::new();
     batch.delete_span(span);
@@ -131,7 +242,7 @@ pub(super) fn delete_range(engine: &Engine, tombstone: &Tombstone, done: &mut Do
     // Flushed at once: a range deletion in memory slows every read of the family.
     engine.db().flush_cf(&handle(engine.db(), span.family.into())?)?;
     engine.crash().point("reclaim.after_flush")?;
-    done.range_deleted = true;
+    done.range_sequence = Some(engine.db().latest_sequence_number());
     Ok(())
 }
 
@@ -139,24 +250,29 @@ pub(super) fn compact(
     stopped: &dyn Fn() -> bool,
     stop: &CompactionStop,
     engine: &Engine,
-    tombstone: &Tombstone,
-    residue: &Residue,
+    look: &Look,
     done: &mut Done,
 ) -> Result<()> {
-    let Some(span) = tombstone.span() else { return Ok(()) };
-    let occupied = engine.occupied_levels(span.family.into())?;
-    let Some((names, level)) = residue.next_compaction(&occupied, COMPACTION_BYTES) else {
+    let Some(span) = look.tombstone.span() else { return Ok(()) };
+    let Some(unit) = look.residue.next_compaction(&look.all, COMPACTION_BYTES) else {
         // Nothing in files, so it is in memory: written after the flush, which only a straggler
         // of a fenced job could do. The next range deletion gets it.
         done.wait_for = Some("a flush".to_owned());
         engine.db().flush_cf(&handle(engine.db(), span.family.into())?)?;
         return Ok(());
     };
-    let bytes = residue.files().filter(|file| names.contains(&file.name)).map(|file| file.bytes);
-    engine.governor().take(Class::Reclaim, bytes.sum(), stopped)?;
+    engine.governor().take(Class::Compaction, unit.bytes, stopped)?;
     engine.crash().point("reclaim.before_compaction")?;
-    let family = handle(engine.db(), span.family.into())?;
-    match ffi::compact_files(engine.db(), &family, &names, level, stop) {
+    // The compaction runs on the thread that asks for it: on one that lets others go first.
+    let compacted = std::thread::scope(|scope| {
+        let compaction = scope.spawn(|| {
+            ffi::lower_thread_priority();
+            let family = handle(engine.db(), span.family.into())?;
+            ffi::compact_files(engine.db(), &family, &unit.names, unit.level, stop)
+        });
+        compaction.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    match compacted {
         Ok(()) => done.compacted = true,
         // Gone or busy: RocksDB's own compaction was faster. Look again.
         Err(EngineError::Busy(_)) => {
@@ -164,13 +280,34 @@ pub(super) fn compact(
         }
         Err(error) => return Err(error),
     }
-    engine.crash().point("reclaim.after_compaction")?;
-    let after = Residue::of(span.id, engine.live_files(span.family.into())?);
-    if done.compacted && after.own_bytes() >= residue.own_bytes() && has_key(engine, span, true)? {
-        // The keys are still stored: a snapshot older than the range deletion holds them.
-        done.wait_for = Some("a snapshot that still reads it".to_owned());
+    engine.crash().point("reclaim.after_compaction")
+}
+
+/// Cuts the first file of our own trash that nobody else has a link to.
+pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look) -> Result<()> {
+    engine.crash().point("reclaim.before_cut")?;
+    if let Some(left) = look.dropped.cuttable().next() {
+        trash::remove_file(&left.path, &mut |bytes, took| {
+            engine.governor().pace(bytes, took, stopped)
+        })?;
     }
-    Ok(())
+    engine.crash().point("reclaim.after_cut")
+}
+
+/// Gives up the links to files that somebody outside of the store owns too, and says what else is waited
+/// for.
+pub(super) fn let_go(look: &Look) -> Result<String> {
+    for left in look.dropped.strange() {
+        tracing::info!(file = %left.path.display(), "a link outside of the store keeps its bytes");
+        trash::remove_file(&left.path, &mut |_, _| Ok(()))?;
+    }
+    Ok(look.dropped.waiting_for())
+}
+
+/// The folder of our own trash is empty at the end.
+pub(super) fn remove_trash_folder(engine: &Engine, id: SpanId) {
+    // Most tombstones never had one.
+    let _ = std::fs::remove_dir(trash::folder(engine.path(), id));
 }
 
 impl Engine {
@@ -192,48 +329,8 @@ impl Engine {
             .collect())
     }
 
-    /// Which levels of a family hold files.
-    fn occupied_levels(&self, family: Family) -> Result<Vec<bool>> {
-        let mut occupied = vec![false; 7];
-        for file in self.live_files(family)? {
-            if let Some(level) = usize::try_from(file.level).ok().and_then(|l| occupied.get_mut(l))
-            {
-                *level = true;
-            }
-        }
-        Ok(occupied)
-    }
-
     /// Where a file that RocksDB calls `name` lies.
     pub(crate) fn file_path(&self, name: &str) -> PathBuf {
         self.data_path().join(name.trim_start_matches('/'))
     }
-}
-
-/// The name that RocksDB gives a file on its way out.
-fn trash_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".trash");
-    PathBuf::from(name)
-}
-
-/// Whether a dropped file still takes space, under its own name or as trash.
-pub(super) fn on_disk(path: &Path) -> bool {
-    path.exists() || trash_path(path).exists()
-}
-
-fn trash_len(path: &Path) -> u64 {
-    let len = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
-    len(path) + len(&trash_path(path))
-}
-
-/// Trash that an earlier process left; RocksDB goes on cutting it after open.
-pub(super) fn leftover_trash(engine: &Engine) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(engine.data_path()) else { return Vec::new() };
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "trash"))
-        .map(|path| path.with_extension(""))
-        .collect()
 }

@@ -24,7 +24,7 @@ type Cx = ThreadContext<ImportKind>;
 /// Rows between two looks at the stop flag: less than a millisecond of work.
 const ROWS_PER_LOOK: u64 = 256;
 
-/// Bytes of merged rows for which budget is taken at once.
+/// Bytes of rows, of a run or of a merge, for which budget is taken at once.
 const BUDGET_BYTES: u64 = 1 << 20;
 
 /// Part of the work that is done when all files are in runs.
@@ -258,12 +258,17 @@ impl Work<'_> {
         checkpoint: &mut ImportCheckpoint,
     ) -> Result<()> {
         let mut writer = RunWriter::create(folder, checkpoint.next_run)?;
-        let mut rows = 0_u64;
+        let (mut rows, mut unpaid) = (0_u64, 0);
         let sorted = sorter.drain(|key, value, origin| {
             if rows.is_multiple_of(ROWS_PER_LOOK) {
                 self.cx.tick().map_err(Ended::Job)?;
             }
             rows += 1;
+            unpaid += (key.len() + value.len()) as u64;
+            if unpaid >= BUDGET_BYTES {
+                let paid = self.cx.take_budget(Class::Sort, std::mem::take(&mut unpaid));
+                paid.map_err(Ended::Job)?;
+            }
             writer.put(key, value, origin).map_err(|error| Ended::Job(error.into()))
         });
         sorted.map_err(|ended| self.ended(ended))?;
@@ -308,7 +313,7 @@ impl Work<'_> {
                 self.cx.tick()?;
             }
             if unpaid >= BUDGET_BYTES {
-                self.cx.take_budget(Class::Ingest, std::mem::take(&mut unpaid))?;
+                self.cx.take_budget(Class::Merge, std::mem::take(&mut unpaid))?;
                 self.report_merging(merged, checkpoint, batches.pending_bytes());
             }
             if batches.pending_bytes() >= self.limits.batch_bytes {
@@ -356,7 +361,7 @@ impl Work<'_> {
                     self.cx.tick()?;
                 }
                 if unpaid >= BUDGET_BYTES {
-                    self.cx.take_budget(Class::Sort, std::mem::take(&mut unpaid))?;
+                    self.cx.take_budget(Class::Merge, std::mem::take(&mut unpaid))?;
                 }
             }
             let longer: Run = writer.finish()?;

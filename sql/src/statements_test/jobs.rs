@@ -150,3 +150,42 @@ async fn our_own_view_of_jobs_shows_progress_for_people() {
         [["IMPORT", "succeeded", "██████████ 100%", "1.0", "false", "0", "NULL"]]
     );
 }
+
+#[tokio::test]
+async fn an_ended_job_says_what_it_still_gives_back_and_what_that_waits_for() {
+    let fresh = Fresh::new();
+    fresh.write_csv_files();
+    let root = fresh.root();
+    table(&root).await;
+    root.run("SET CLUSTER SETTING reclaim.paused = true").await;
+    root.run(HOLD).await;
+    let id = root.value(&format!("{IMPORT}, detached")).await;
+    root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "paused").await;
+    root.run(&format!("CANCEL JOB {id}")).await;
+    root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "canceled").await;
+    let waits = "SELECT count(*) FROM cairn.tombstones WHERE waiting_for LIKE 'reclaim.paused%' \
+                 AND bytes_left > 0 AND bytes_freed = 0 AND NOT stalled";
+    root.until(waits, "1").await;
+    let status = root.value(&format!("SELECT running_status FROM [SHOW JOB {id}]")).await;
+    assert!(status.starts_with("giving back ") && status.contains("reclaim.paused"), "{status}");
+    root.run("RESET CLUSTER SETTING reclaim.paused").await;
+    root.run(&format!("CANCEL JOB {id} WITH WAIT = '30s'")).await;
+    assert_eq!(root.value(&format!("SELECT running_status FROM [SHOW JOB {id}]")).await, "");
+    assert_eq!(root.value("SELECT count(*) FROM cairn.tombstones").await, "0");
+}
+
+#[tokio::test]
+async fn the_governor_shows_its_rates_and_why() {
+    let fresh = Fresh::new();
+    let root = fresh.root();
+    let shown = "SELECT deletion_rate, reason, free_bytes > 0, writes_held FROM cairn.governor";
+    root.until("SELECT count(*) FROM cairn.governor WHERE free_bytes > 0", "1").await;
+    let rows = root.rows(shown).await;
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0][0].ends_with("B/s") && !rows[0][1].is_empty(), "{rows:?}");
+    assert_eq!(&rows[0][2..], ["true", "false"], "{rows:?}");
+    root.run("SET CLUSTER SETTING background.rate.max = '5MiB'").await;
+    root.until("SELECT rate FROM cairn.governor", "5 MB/s").await;
+    root.run("SET CLUSTER SETTING reclaim.free_space_floor = '1000TiB'").await;
+    root.until("SELECT reclaim_first FROM cairn.governor", "true").await;
+}

@@ -7,7 +7,9 @@ use datafusion::common::ScalarValue;
 
 use crate::session::Scope;
 use crate::views::jobs::{rate, span};
-use crate::views::{Rows, VirtualTable, at_millis, int, maybe_text, schema, text, timestamptz};
+use crate::views::{
+    Rows, VirtualTable, at_millis, flag, int, maybe_text, schema, text, timestamptz,
+};
 
 /// Its columns.
 pub(crate) fn columns() -> SchemaRef {
@@ -23,6 +25,10 @@ pub(crate) fn columns() -> SchemaRef {
         ("rate", DataType::Utf8),
         ("eta", DataType::Utf8),
         ("waiting_for", DataType::Utf8),
+        ("bytes_freed", DataType::Int64),
+        ("bytes_held", DataType::Int64),
+        ("passes", DataType::Int64),
+        ("stalled", DataType::Boolean),
     ])
 }
 
@@ -33,7 +39,7 @@ pub(crate) fn table(scope: &Scope) -> Arc<VirtualTable> {
     VirtualTable::made(columns, move || {
         let mut rows = Rows::new(&rows_of);
         for status in engine.reclaimer().status() {
-            let eta = status.eta();
+            let (eta, freed) = (status.eta(), status.bytes_freed());
             let tombstone = status.tombstone;
             let owner = tombstone.owner.raw();
             let span_id = tombstone.span().map(|span| span.id.raw());
@@ -45,11 +51,15 @@ pub(crate) fn table(scope: &Scope) -> Arc<VirtualTable> {
                 text(tombstone.reason),
                 text(status.phase),
                 at_millis(Some(tombstone.condemned_at_ms)),
-                int(tombstone.bytes),
+                int(status.bytes),
                 int(status.bytes_left),
                 maybe_text((status.rate >= 1.0).then(|| rate(status.rate))),
                 maybe_text(eta.map(span)),
                 maybe_text(status.waiting_for),
+                int(freed),
+                int(status.bytes_held),
+                int(status.passes),
+                flag(status.stalled),
             ]);
         }
         rows.finish()

@@ -1,0 +1,273 @@
+//! The thread that watches: ten times a second it gathers the governor's signals and lets its decision
+//! take effect. It knows RocksDB, the disk and the clock; what follows from what it sees is decided in
+//! [`crate::governor`] and [`crate::baseline`].
+//!
+//! While nothing happens it dozes for a second at a time; background work that begins wakes it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rocksdb::DB;
+
+use super::{Governor, GovernorStatus, lock};
+use crate::baseline::{Baseline, Judgement};
+use crate::budget::Class;
+use crate::disk::free_bytes;
+use crate::error::{EngineError, Result};
+use crate::family::Family;
+use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
+use crate::latency::{ByOperation, Latencies, latencies};
+use crate::open::{Engine, WeakEngine, handle};
+
+/// Time between two looks while anything happens, and while nothing does.
+const TICK: Duration = Duration::from_millis(100);
+const DOZE: Duration = Duration::from_secs(1);
+
+/// Time between two looks at what changes slowly: free space, readers.
+const SLOW_TICK: Duration = Duration::from_secs(1);
+
+/// The rate of deletion while reclaim is paused: one step of 8 MiB per second.
+const DELETION_PAUSED: u64 = 8 << 20;
+
+/// The numbers at which RocksDB slows writers down; its defaults, which our tuning keeps.
+const LEVEL0_LIMIT: u64 = 20;
+const PENDING_LIMIT: u64 = 64 << 30;
+
+/// The thread.
+pub(crate) struct Feedback {
+    governor: Governor,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Feedback {
+    /// Starts it.
+    pub(crate) fn start(engine: &Engine) -> Result<Self> {
+        let governor = engine.governor().clone();
+        let (weak, mut watch) = (engine.weak(), Watch::new(engine));
+        let thread = std::thread::Builder::new()
+            .name("cairn-governor".to_owned())
+            .spawn({
+                let governor = governor.clone();
+                move || run(&governor, &weak, &mut watch)
+            })
+            .map_err(|error| EngineError::Storage(format!("cannot start a thread: {error}")))?;
+        Ok(Self { governor, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Stops it and waits for it, unless called from it.
+    pub(crate) fn stop(&self) {
+        lock(&self.governor.0.bell).stopped = true;
+        self.governor.0.rung.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic of the thread was reported by it; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(governor: &Governor, engine: &WeakEngine, watch: &mut Watch) {
+    let mut quiet = true;
+    while next_tick(governor, quiet) {
+        let Some(engine) = engine.upgrade() else { return };
+        quiet = watch.run_once(&engine, Instant::now());
+    }
+}
+
+/// Sleeps until it is time to look, or something rings. False at the end.
+fn next_tick(governor: &Governor, quiet: bool) -> bool {
+    let shared = &governor.0;
+    let mut bell = lock(&shared.bell);
+    bell.dozing = quiet;
+    let until = Instant::now() + if quiet { DOZE } else { TICK };
+    while !bell.stopped && !bell.rung {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        bell = shared.rung.wait_timeout(bell, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    bell.rung = false;
+    bell.dozing = false;
+    !bell.stopped
+}
+
+/// What the thread remembers between two looks.
+struct Watch {
+    start: Instant,
+    looked: Instant,
+    looked_slowly: Option<Instant>,
+    calculator: Calculator,
+    baseline: Baseline,
+    tick: ByOperation<Latencies>,
+    taken: u64,
+    trash: u64,
+    free_bytes: Option<u64>,
+    oldest_reader: Option<Duration>,
+    reader_reported: bool,
+    deletion_rate: u64,
+}
+
+impl Watch {
+    fn new(engine: &Engine) -> Self {
+        let now = Instant::now();
+        Self {
+            start: now,
+            looked: now,
+            looked_slowly: None,
+            calculator: Calculator::default(),
+            baseline: Baseline::default(),
+            tick: std::array::from_fn(|_| latencies()),
+            taken: 0,
+            trash: engine.tuning().trash_bytes(),
+            free_bytes: None,
+            oldest_reader: None,
+            reader_reported: false,
+            deletion_rate: 0,
+        }
+    }
+
+    /// One look and one decision. Answers whether all is quiet.
+    fn run_once(&mut self, engine: &Engine, now: Instant) -> bool {
+        let governor = engine.governor();
+        let elapsed = now.saturating_duration_since(self.looked);
+        self.looked = now;
+        let limits = governor.limits();
+        self.tick.iter_mut().for_each(Latencies::reset);
+        engine.foreground().take(elapsed, &mut self.tick);
+        let learn = self.calculator.learns();
+        let foreground = self.baseline.observe(&self.tick, learn, limits.latency_target);
+        let slowly = self.looked_slowly.is_none_or(|then| now - then >= SLOW_TICK);
+        if slowly {
+            self.looked_slowly = Some(now);
+            self.free_bytes = free_bytes(engine.path()).ok();
+            self.look_at_readers(engine.oldest_reader(), limits.reader_age_max);
+        }
+        let (mut signals, sharers) = self.progress(engine);
+        signals.foreground = foreground;
+        signals.free_bytes = self.free_bytes;
+        if signals.working() {
+            look_at_rocksdb(engine.db(), &mut signals);
+        }
+        let mut decision = self.calculator.decide(&limits, &signals, now - self.start);
+        if limits.rate_max > 0 && !decision.reclaim_first {
+            // RocksDB frees files on a thread of its own, which cannot wait for the budget.
+            let share = limits.rate_max / u64::try_from(sharers).unwrap_or(1).max(1);
+            decision.deletion_rate = decision.deletion_rate.min(share.max(DELETION_LEAST));
+        }
+        if governor.0.reclaim_paused.load(Relaxed) {
+            // What RocksDB has in its trash cannot be stopped, only slowed down.
+            decision.deletion_rate = DELETION_PAUSED;
+        }
+        if decision.start_afresh {
+            self.baseline.start_afresh();
+        }
+        self.take_effect(engine, &decision);
+        self.report(governor, &decision, &signals, &foreground, elapsed);
+        !signals.working() && foreground.operations == 0
+    }
+
+    /// Reports a reader that is too old, once.
+    fn look_at_readers(&mut self, oldest: Option<Duration>, age_max: Duration) {
+        let too_old = oldest.is_some_and(|age| age > age_max);
+        if too_old && !self.reader_reported {
+            tracing::warn!(age = ?oldest, "a statement, snapshot or checkpoint keeps space from being given back");
+        }
+        (self.oldest_reader, self.reader_reported) = (oldest, too_old);
+        metrics::gauge!(crate::metrics::OLDEST_READER_AGE)
+            .set(oldest.unwrap_or_default().as_secs_f64());
+    }
+
+    /// What background work did since the last look.
+    fn progress(&mut self, engine: &Engine) -> (Signals, usize) {
+        let governor = engine.governor();
+        let trash = engine.tuning().trash_bytes();
+        let (own, own_freed) = (&governor.0.trash, &governor.0.freed);
+        let freed = self.trash.saturating_sub(trash) + own_freed.swap(0, Relaxed);
+        let sharers = governor.charge(Class::Trash, freed);
+        let tokens = Class::ALL.iter().map(|class| governor.taken(*class)).sum::<u64>();
+        let taken = tokens - self.taken;
+        self.taken = tokens;
+        let signals = Signals {
+            taken_bytes: taken.saturating_sub(freed),
+            waiting: governor.0.waiting.load(Relaxed) > 0,
+            freed_bytes: freed,
+            trash_bytes: trash + own.load(Relaxed),
+            trash_grew: trash > self.trash,
+            ..Signals::default()
+        };
+        self.trash = trash;
+        (signals, sharers)
+    }
+
+    fn take_effect(&mut self, engine: &Engine, decision: &Decision) {
+        engine.governor().obey(decision);
+        // The file manager begins to count anew with every change, so small ones are left out.
+        let (old, new) = (self.deletion_rate, decision.deletion_rate);
+        if new.abs_diff(old) > old / 20 {
+            self.deletion_rate = new;
+            engine.tuning().set_deletion_rate(new);
+        }
+    }
+
+    fn report(
+        &self,
+        governor: &Governor,
+        decision: &Decision,
+        signals: &Signals,
+        foreground: &Judgement,
+        elapsed: Duration,
+    ) {
+        let seconds = elapsed.as_secs_f64().max(1e-3);
+        metrics::gauge!(crate::metrics::BACKGROUND_RATE_BYTES).set(decision.rate as f64);
+        metrics::gauge!(crate::metrics::DELETION_RATE_BYTES).set(decision.deletion_rate as f64);
+        if let Some(worst) = foreground.worst {
+            metrics::gauge!(crate::metrics::FOREGROUND_SLOWDOWN_RATIO).set(worst.ratio);
+        }
+        let mut status = lock(&governor.0.status);
+        let reason = decision.reason.to_string();
+        if status.reason != reason {
+            tracing::debug!(
+                rate = decision.rate,
+                deletion = decision.deletion_rate,
+                reason,
+                "governor"
+            );
+        }
+        *status = GovernorStatus {
+            rate: decision.rate,
+            deletion_rate: self.deletion_rate,
+            reason,
+            reclaim_first: decision.reclaim_first,
+            foreground: foreground.worst,
+            operations: foreground.operations as f64 / seconds,
+            background: (signals.taken_bytes + signals.freed_bytes) as f64 / seconds,
+            level0_files: signals.level0_files,
+            pending_compaction_bytes: signals.pending_bytes,
+            writes_held: signals.writes_delayed || signals.writes_stopped,
+            trash_bytes: signals.trash_bytes,
+            free_bytes: self.free_bytes,
+            oldest_reader: self.oldest_reader,
+        };
+    }
+}
+
+/// The signals that RocksDB gives.
+fn look_at_rocksdb(db: &DB, signals: &mut Signals) {
+    (signals.level0_limit, signals.pending_limit) = (LEVEL0_LIMIT, PENDING_LIMIT);
+    for family in [Family::Rows, Family::Bulk] {
+        let Ok(family) = handle(db, family) else { continue };
+        let property =
+            |name: &str| db.property_int_value_cf(&family, name).ok().flatten().unwrap_or_default();
+        let level0 = property("rocksdb.num-files-at-level0");
+        let pending = property("rocksdb.estimate-pending-compaction-bytes");
+        signals.level0_files = signals.level0_files.max(level0);
+        signals.pending_bytes = signals.pending_bytes.max(pending);
+        signals.writes_stopped |= property("rocksdb.is-write-stopped") > 0;
+        signals.writes_delayed |= property("rocksdb.actual-delayed-write-rate") > 0;
+    }
+}

@@ -1,0 +1,237 @@
+//! The worst cases of reclaim: files that others hold, snapshots, databases without our tuning, pauses.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::checkpoint::Checkpoint;
+
+use super::*;
+use crate::governor::GovernorLimits;
+use crate::reclaimer::TombstoneStatus;
+use crate::{Class, Tuning};
+
+/// Waits until the first tombstone's status is as wanted.
+fn until(
+    engine: &Engine,
+    what: &str,
+    wanted: impl Fn(&TombstoneStatus) -> bool,
+) -> TombstoneStatus {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = engine.reclaimer().status().into_iter().next();
+        match status {
+            Some(status) if wanted(&status) => return status,
+            status => assert!(Instant::now() < deadline, "{what} never happened: {status:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn waits_for<'a>(text: &'a str) -> impl Fn(&TombstoneStatus) -> bool + 'a {
+    move |status| status.waiting_for.as_ref().is_some_and(|cause| cause.contains(text))
+}
+
+#[test]
+fn bytes_that_a_checkpoint_holds_are_shown_as_held_until_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let doomed = ingested(&engine, OWNER, 3);
+    let checkpoint = folder.path().join("checkpoints/backup-7");
+    std::fs::create_dir_all(checkpoint.parent().unwrap()).unwrap();
+    Checkpoint::new(engine.db()).unwrap().create_checkpoint(&checkpoint).unwrap();
+    assert!(engine.oldest_reader().is_some());
+
+    let ids = condemn(&engine, OWNER);
+    let held = |status: &TombstoneStatus| {
+        waits_for("checkpoints/backup-7")(status) && status.bytes_held == status.bytes_left
+    };
+    assert!(until(&engine, "the wait", held).bytes_held > 0);
+    assert_eq!(rows(&engine, doomed.span().unwrap()), 0, "it is empty for everybody else");
+    std::fs::remove_dir_all(&checkpoint).unwrap();
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+    assert!(!folder.path().join("trash").join(format!("{:016x}", doomed.id.raw())).exists());
+}
+
+#[test]
+fn a_link_outside_of_the_store_is_nobodys_business() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
+    let engine = open(&folder);
+    let doomed = ingested(&engine, OWNER, 1);
+    let file = engine.live_files(Family::Bulk).unwrap().remove(0);
+    let (from, to) = (engine.file_path(&file.name), outside.path().join("mine.sst"));
+    std::fs::hard_link(&from, &to).unwrap();
+    let before = std::fs::read(&to).unwrap();
+    cancel(&engine, OWNER);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+    assert_eq!(std::fs::read(&to).unwrap(), before, "not a byte of it is cut");
+}
+
+#[test]
+fn keys_that_a_snapshot_sees_are_waited_for_without_compacting_in_vain() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, doomed, neighbour) = straddled(&folder);
+    let db = Arc::clone(engine.db());
+    let snapshot = db.snapshot();
+    let ids = condemn(&engine, OWNER);
+    engine.reclaimer().pause(false);
+    let status = until(&engine, "the wait", waits_for("snapshot"));
+    assert_eq!((status.phase, status.range_deletions), ("compaction", 1));
+    let compactions = engine.reclaimer().counts().compactions;
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(engine.reclaimer().counts().compactions, compactions, "nothing is tried in vain");
+    drop(snapshot);
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+    assert_eq!(rows(&engine, neighbour), 100);
+}
+
+/// A host's database without our tuning, adopted.
+fn untuned(folder: &Path) -> Engine {
+    let options = Options::small(folder.join("cairn"));
+    let tuning = Tuning::new(&options).unwrap();
+    let mut host = rocksdb::Options::default();
+    host.create_if_missing(true);
+    let path = folder.join("host");
+    let families =
+        rocksdb::DB::list_cf(&host, &path).unwrap_or_else(|_| vec!["default".to_owned()]);
+    let descriptors = families.into_iter().map(|name| {
+        let known = Family::ALL.into_iter().find(|family| family.name() == name);
+        let options = known.map_or_else(rocksdb::Options::default, |f| tuning.family_options(f));
+        rocksdb::ColumnFamilyDescriptor::new(name, options)
+    });
+    let db = rocksdb::DB::open_cf_descriptors(&host, path, descriptors).unwrap();
+    Engine::adopt(Arc::new(db), options, tuning).unwrap()
+}
+
+#[test]
+fn without_our_file_manager_files_are_kept_and_cut_by_ourselves_after_a_crash_too() {
+    for point in
+        ["reclaim.after_links", "reclaim.after_files", "reclaim.before_cut", "reclaim.after_cut"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = untuned(folder.path());
+        let neighbour = ingested(&engine, OwnerId::from_raw(1), 1);
+        let doomed = ingested(&engine, OWNER, 3);
+        engine.crash().arm(point, 1);
+        condemn(&engine, OWNER);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !engine.crash().is_dead() {
+            assert!(Instant::now() < deadline, "{point} was never reached");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        engine.shutdown();
+        drop(engine);
+
+        let engine = untuned(folder.path());
+        wait_gone(&engine, &[doomed.id]);
+        assert_clean(&engine, doomed.id, &BTreeMap::new());
+        assert_eq!(rows(&engine, neighbour.span().unwrap()), 500, "after {point}");
+        assert_eq!(engine.disk_usage().unwrap().trash_bytes, 0);
+    }
+}
+
+#[test]
+fn freed_bytes_are_counted_as_they_leave_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = untuned(folder.path());
+    ingested(&engine, OWNER, 4);
+    let files = engine.live_files(Family::Bulk).unwrap();
+    let before: u64 = files.iter().map(|file| file.bytes).sum();
+    assert!(before > 0);
+    let mut events = engine.reclaimer().events();
+    let ids = condemn(&engine, OWNER);
+    wait_gone(&engine, &ids);
+    let event = events.blocking_recv().unwrap();
+    let crate::ReclaimEvent::Finished { id, owner, bytes, .. } = event else { panic!("{event:?}") };
+    assert_eq!((id, owner), (ids[0], OWNER));
+    assert!(bytes >= before, "{bytes} of {before} bytes of files");
+    assert!(
+        engine.governor().taken(Class::Trash) == 0
+            || engine.governor().taken(Class::Trash) >= before
+    );
+}
+
+#[test]
+fn a_pause_is_named_as_the_cause_and_nothing_goes_until_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let doomed = ingested(&engine, OWNER, 2);
+    engine.reclaimer().pause(true);
+    let ids = condemn(&engine, OWNER);
+    let status = until(&engine, "the pause", waits_for("reclaim.paused"));
+    assert!(status.bytes_left > 0 && status.bytes_freed() == 0, "{status:?}");
+    assert!(!engine.live_files(Family::Bulk).unwrap().is_empty());
+    engine.reclaimer().pause(false);
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+}
+
+#[test]
+fn a_pause_ends_a_long_removal_in_the_middle_and_it_goes_on_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let scratch = engine.claim(OWNER, EPOCH, ClaimKind::Scratch).unwrap();
+    std::fs::write(engine.staging_dir(scratch.id).join("run"), vec![1; 64 << 20]).unwrap();
+    // Slow enough to be met in the middle.
+    engine
+        .governor()
+        .set_limits(GovernorLimits { rate_max: 32 << 20, ..GovernorLimits::default() });
+    let ids = condemn(&engine, OWNER);
+    until(&engine, "the removal", |status| status.phase == "staging");
+    engine.reclaimer().pause(true);
+    let left = until(&engine, "the pause", waits_for("reclaim.paused")).bytes_left;
+    assert!(left > 0);
+    engine.governor().set_limits(GovernorLimits::default());
+    engine.reclaimer().pause(false);
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, scratch.id, &BTreeMap::new());
+}
+
+#[test]
+fn a_disk_that_runs_full_lets_reclaim_go_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let limits = GovernorLimits {
+        rate_max: 1 << 20,
+        free_space_floor: u64::MAX,
+        ..GovernorLimits::default()
+    };
+    engine.governor().set_limits(limits);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !engine.governor().status().reclaim_first {
+        assert!(Instant::now() < deadline, "{:?}", engine.governor().status());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..100 {
+        engine.governor().take(Class::Compaction, 1 << 30, &|| false).unwrap();
+    }
+    assert!(engine.governor().status().deletion_rate > 1 << 30);
+}
+
+#[test]
+fn background_work_is_limited_while_the_foreground_works_and_free_when_it_rests() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let claim = ingested(&engine, OWNER, 1);
+    let span = claim.span().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        for n in 0..100 {
+            engine.get_row(span, &user_key(n)).unwrap();
+        }
+        engine.governor().take(Class::Ingest, 1, &|| false).unwrap();
+        let status = engine.governor().status();
+        if status.rate > 0 && status.operations > 0.0 && status.background > 0.0 {
+            assert!(!status.reason.is_empty() && status.deletion_rate > 0, "{status:?}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    while engine.governor().status().rate > 0 {
+        assert!(Instant::now() < deadline, "{:?}", engine.governor().status());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
