@@ -4,7 +4,7 @@
 //! a point costs one relaxed load. Three ways of arming:
 //!
 //! - [`CrashPlan::record`]: points only write down their names, for a test that enumerates them;
-//! - [`CrashPlan::arm`]: the nth time a point is reached it fails, and from then on every point and
+//! - [`CrashPlan::arm`], [`CrashPlan::arm_any`]: the nth time a point, or any point, is reached it fails, and from then on every point and
 //!   every commit of this engine fails too. To the disk that is the death of the process at that
 //!   place; the test drops the engine and opens it again;
 //! - the environment variable `CAIRN_CRASH=name` or `CAIRN_CRASH=name:n`, read once at open: the
@@ -31,6 +31,10 @@ enum Mode {
         name: String,
         passes_left: u32,
         abort: bool,
+    },
+    /// Die at the next point, whatever its name, once so many were passed.
+    ArmedAny {
+        passes_left: u32,
     },
     /// Died at this point.
     Dead(String),
@@ -75,7 +79,7 @@ impl CrashPlan {
         }
         match &*self.mode() {
             Mode::Dead(point) => Err(EngineError::Crashed { point: point.clone() }),
-            Mode::Inert | Mode::Record(_) | Mode::Armed { .. } => Ok(()),
+            Mode::Inert | Mode::Record(_) | Mode::Armed { .. } | Mode::ArmedAny { .. } => Ok(()),
         }
     }
 
@@ -95,13 +99,19 @@ impl CrashPlan {
     pub fn recorded(&self) -> Vec<String> {
         match &*self.mode() {
             Mode::Record(names) => names.clone(),
-            Mode::Inert | Mode::Armed { .. } | Mode::Dead(_) => Vec::new(),
+            Mode::Inert | Mode::Armed { .. } | Mode::ArmedAny { .. } | Mode::Dead(_) => Vec::new(),
         }
     }
 
     /// Lets the engine die the `nth` time (from 1) that the point `name` is reached.
     pub fn arm(&self, name: &str, nth: u32) {
         self.set(armed(name, nth, false));
+    }
+
+    /// Lets the engine die at the `nth` point (from 1) that is reached from now on, whatever its name: a
+    /// test that counts up until the engine lives has tried every point there is.
+    pub fn arm_any(&self, nth: u32) {
+        self.set(Mode::ArmedAny { passes_left: nth.saturating_sub(1) });
     }
 
     /// Makes the plan inert again. The dead stay dead: open the store again instead.
@@ -131,7 +141,12 @@ impl CrashPlan {
                 *mode = Mode::Dead(point.clone());
                 Err(EngineError::Crashed { point })
             }
-            Mode::Armed { passes_left, .. } => {
+            Mode::ArmedAny { passes_left: 0 } => {
+                let point = name.to_owned();
+                *mode = Mode::Dead(point.clone());
+                Err(EngineError::Crashed { point })
+            }
+            Mode::Armed { passes_left, .. } | Mode::ArmedAny { passes_left } => {
                 *passes_left -= 1;
                 Ok(())
             }
@@ -197,6 +212,18 @@ mod tests {
         assert!(matches!(&error, EngineError::Crashed { point } if point == "b"), "{error}");
         assert!(plan.point("a").is_err() && plan.alive().is_err());
         plan.disarm();
+        assert!(plan.is_dead());
+    }
+
+    #[test]
+    fn any_point_may_be_the_last() {
+        let plan = CrashPlan::default();
+        plan.arm_any(3);
+        for name in ["a", "b"] {
+            plan.point(name).unwrap();
+        }
+        let error = plan.point("c").unwrap_err();
+        assert!(matches!(&error, EngineError::Crashed { point } if point == "c"), "{error}");
         assert!(plan.is_dead());
     }
 

@@ -160,7 +160,7 @@ mod tests {
         let upper = file("upper", 0, row(5, b"a"), row(5, b"b"));
         let middle = file("middle", 5, row(2, b"a"), row(2, b"b"));
         let lower = file("lower", 6, row(4, b"a"), row(5, b"b"));
-        let all = [upper.clone(), middle.clone(), lower.clone()];
+        let all = [upper.clone(), middle, lower.clone()];
         let both = Residue::of(span, [upper.clone(), lower.clone()]);
         assert_eq!(named(both.next_compaction(&all, 1000)), (vec!["upper".into()], 5, 100));
         let one = Residue::of(span, [lower.clone()]);

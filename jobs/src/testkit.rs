@@ -6,6 +6,8 @@
 
 #![expect(clippy::panic, reason = "panicking is how a test fails")]
 
+mod conformance;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
@@ -22,6 +24,7 @@ use crate::kind::{JobKind, NewJob};
 use crate::list::JobView;
 use crate::registry::{Jobs, JobsOptions};
 use crate::state::State;
+pub use conformance::{Conformed, Conforms, conformance};
 
 /// How long to wait, by the wall clock, for what should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -233,6 +236,17 @@ impl TestJobs {
         view.state == State::Paused
     }
 
+    /// Proves that an ended job does not write any more: it has no claim, and for a moment in which no job
+    /// is live and everything is given back, the store does not change.
+    pub async fn assert_no_write_after_terminal(&self, id: JobId) {
+        let engine = self.engine();
+        let claims = engine.claims_of(id.owner()).expect("claims can be read");
+        assert!(claims.is_empty(), "an ended job has claims: {claims:?}");
+        let before = engine.view().sequence();
+        tokio::time::sleep(QUIET).await;
+        assert_eq!(engine.view().sequence(), before, "something was written after the end");
+    }
+
     /// Waits until everything is given back, and proves that nothing is left: no claim, no tombstone, no
     /// staged file, no key outside of the published spans, and no finding of the doctor. For a moment
     /// in which no job is live.
@@ -256,6 +270,9 @@ impl TestJobs {
         assert!(findings.is_empty(), "the doctor found {findings:?}");
     }
 }
+
+/// For how long nothing may be written after a job's end.
+const QUIET: Duration = Duration::from_millis(10);
 
 /// Opens a store as soon as nobody has it open any more.
 pub(crate) async fn open_free(dir: &Path) -> Engine {

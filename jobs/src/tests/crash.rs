@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::kinds::{Args, At, Stage, clean, ends, published_rows, setup, submit, submit_undoing};
-use crate::testkit::TestJobs;
+use crate::testkit::{TestJobs, conformance};
 use crate::{Context, ControlOptions, JobId, JobKind, Result, State};
 
 fn by() -> ControlOptions {
@@ -229,4 +229,17 @@ async fn a_newer_version_of_a_kind_takes_over_and_an_older_one_waits() {
     test.jobs().cancel(&[newer], by()).await.unwrap();
     ends(&test, newer, State::Canceled).await;
     clean(&test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_ingests_conforms() {
+    let tried = conformance::<super::kinds::Plain>().await;
+    assert!(tried.checkpoints >= 4 && tried.crashes > 10, "{tried:?}");
+    assert!(tried.crashes_in_cancel > 5, "{tried:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_commits_and_has_an_undo_conforms() {
+    let tried = conformance::<super::kinds::Undoing>().await;
+    assert!(tried.checkpoints >= 3 && tried.crashes > 10, "{tried:?}");
 }

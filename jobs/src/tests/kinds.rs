@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use cairn_engine::{Batch, Claim, Engine, Family, Kind, SpanFamily, SpanId, SpanRef, SpanWriter};
 
-use crate::testkit::TestJobs;
+use crate::testkit::{Conforms, TestJobs};
 use crate::{
     Context, JobError, JobId, JobKind, Jobs, NewJob, Policy, Result, State, ThreadContext,
     UndoContext,
@@ -299,4 +299,40 @@ pub(super) async fn ends(test: &TestJobs, id: JobId, state: State) -> crate::Job
 /// Proves that nothing is left but what was published.
 pub(super) async fn clean(test: &TestJobs) {
     test.assert_clean(&published(test.engine())).await;
+}
+
+impl Conforms for Plain {
+    fn kind() -> Self {
+        Script(Arc::default())
+    }
+
+    fn job() -> NewJob<Args> {
+        new("bulk scratch ingest:2 publish")
+    }
+
+    fn published(engine: &Engine) -> BTreeMap<SpanId, SpanFamily> {
+        published(engine)
+    }
+
+    fn observe(engine: &Engine) -> String {
+        format!("{:?}", published_rows(engine))
+    }
+}
+
+impl Conforms for Undoing {
+    fn kind() -> Self {
+        Script(Arc::default())
+    }
+
+    fn job() -> NewJob<Args> {
+        new("rows put:2 publish")
+    }
+
+    fn published(engine: &Engine) -> BTreeMap<SpanId, SpanFamily> {
+        published(engine)
+    }
+
+    fn observe(engine: &Engine) -> String {
+        format!("{:?}", published_rows(engine))
+    }
 }
