@@ -67,7 +67,7 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
 /// exist is gone.
 pub(crate) fn remove_folder(
     dir: &Path,
-    bytes_max: u64,
+    mut bytes_max: u64,
     after_step: &mut AfterStep<'_>,
 ) -> Result<bool> {
     let entries = match std::fs::read_dir(dir) {
@@ -75,13 +75,11 @@ pub(crate) fn remove_folder(
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(io_error("read", dir, error)),
     };
-    let mut freed = 0;
     for entry in entries {
-        if freed >= bytes_max {
+        let path = entry.map_err(|source| io_error("read", dir, source))?.path();
+        if bytes_max == 0 || !remove_file(&path, &mut bytes_max, after_step)? {
             return Ok(false);
         }
-        let path = entry.map_err(|source| io_error("read", dir, source))?.path();
-        freed += remove_file(&path, after_step)?;
     }
     match std::fs::remove_dir(dir) {
         Ok(()) => Ok(true),
@@ -90,8 +88,13 @@ pub(crate) fn remove_folder(
     }
 }
 
-/// Removes a file step by step. Returns the bytes given back.
-pub(crate) fn remove_file(path: &Path, after_step: &mut AfterStep<'_>) -> Result<u64> {
+/// Removes a file step by step until `bytes_max`, which is counted down, are given back. Answers whether
+/// it is gone.
+pub(crate) fn remove_file(
+    path: &Path,
+    bytes_max: &mut u64,
+    after_step: &mut AfterStep<'_>,
+) -> Result<bool> {
     let meta =
         std::fs::symlink_metadata(path).map_err(|source| io_error("look at", path, source))?;
     let sole_link = meta.is_file() && meta.nlink() == 1;
@@ -102,19 +105,23 @@ pub(crate) fn remove_file(path: &Path, after_step: &mut AfterStep<'_>) -> Result
             .open(path)
             .map_err(|source| io_error("open", path, source))?;
         while left > STEP_BYTES {
+            if *bytes_max == 0 {
+                return Ok(false);
+            }
             let began = Instant::now();
             left -= STEP_BYTES;
             file.set_len(left).map_err(|source| io_error("cut", path, source))?;
+            *bytes_max = bytes_max.saturating_sub(STEP_BYTES);
             after_step(STEP_BYTES, began.elapsed())?;
         }
     }
     let began = Instant::now();
     std::fs::remove_file(path).map_err(|source| io_error("remove", path, source))?;
-    if !sole_link {
-        return Ok(0);
+    if sole_link {
+        *bytes_max = bytes_max.saturating_sub(left);
+        after_step(left, began.elapsed())?;
     }
-    after_step(left, began.elapsed())?;
-    Ok(meta.len())
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -152,6 +159,18 @@ mod tests {
             calls += 1;
         }
         assert_eq!((calls, folder.exists()), (2, false));
+    }
+
+    #[test]
+    fn a_large_file_goes_in_several_calls() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("run");
+        std::fs::write(&file, vec![1; 50 << 20]).unwrap();
+        let mut lengths = Vec::new();
+        while !remove_file(&file, &mut (16 << 20), &mut |_, _| Ok(())).unwrap() {
+            lengths.push(std::fs::metadata(&file).unwrap().len() >> 20);
+        }
+        assert_eq!(lengths, [34, 18]);
     }
 
     #[test]

@@ -28,8 +28,9 @@ use crate::view::Readers;
 /// the foreground begins to suffer.
 const COMPACTION_BYTES: u64 = 256 << 20;
 
-/// Bytes of staged files that one turn removes: then another tombstone has its turn.
-const TURN_BYTES: u64 = 64 << 20;
+/// Bytes of our own files that one turn frees: then it is told how far it is, and another tombstone has
+/// its turn.
+const TURN_BYTES: u64 = 16 << 20;
 
 /// What is known before a look.
 pub(super) struct Before {
@@ -283,13 +284,17 @@ pub(super) fn compact(
     engine.crash().point("reclaim.after_compaction")
 }
 
-/// Cuts the first file of our own trash that nobody else has a link to.
+/// Cuts files of our own trash that nobody else has a link to.
 pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look) -> Result<()> {
     engine.crash().point("reclaim.before_cut")?;
-    if let Some(left) = look.dropped.cuttable().next() {
-        trash::remove_file(&left.path, &mut |bytes, took| {
+    let mut bytes_max = TURN_BYTES;
+    for left in look.dropped.cuttable() {
+        let gone = trash::remove_file(&left.path, &mut bytes_max, &mut |bytes, took| {
             engine.governor().pace(bytes, took, stopped)
         })?;
+        if !gone || bytes_max == 0 {
+            break;
+        }
     }
     engine.crash().point("reclaim.after_cut")
 }
@@ -299,7 +304,7 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
 pub(super) fn let_go(look: &Look) -> Result<String> {
     for left in look.dropped.strange() {
         tracing::info!(file = %left.path.display(), "a link outside of the store keeps its bytes");
-        trash::remove_file(&left.path, &mut |_, _| Ok(()))?;
+        trash::remove_file(&left.path, &mut 0, &mut |_, _| Ok(()))?;
     }
     Ok(look.dropped.waiting_for())
 }
