@@ -4,13 +4,17 @@
 
 SHELL := /bin/bash
 SCALE ?= 0.5
+# RocksDB and all other dependencies are at opt-level 3 in release too; PROFILE=dist optimises our own crates
+# as well and compiles everything again.
+PROFILE ?= release
+ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test check doc setup
+.PHONY: help build demo test bench-reclaim check doc setup
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@awk -F ':.*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: setup ## build the binary, ./target/release/cairn
 	cargo build --release --workspace
@@ -21,6 +25,9 @@ demo: build ## import TPC-H data, cancel the import half way, measure what is le
 
 test: build ## run every test
 	cargo test --release --workspace
+
+bench-reclaim: setup ## measure what a cancelled job costs everybody else (ARGS=--smoke, ARGS=--help)
+	cargo bench --profile $(PROFILE) --workspace --bench reclaim -- --out $(CURDIR)/target/bench-reclaim $(ARGS)
 
 check: setup ## formatting and lints
 	cargo fmt --all --check

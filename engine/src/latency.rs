@@ -138,6 +138,15 @@ impl Foreground {
         }
     }
 
+    /// Does something and measures it, as the engine measures its own reads and writes.
+    #[inline]
+    pub fn measure<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
+        let began = self.begin();
+        let answer = work();
+        self.end(operation, began);
+        answer
+    }
+
     /// Records an operation that was not done through this engine: a host with a RocksDB of its own
     /// reports its reads and writes here, so that background work gives way to them too.
     pub fn record(&self, operation: Operation, latency: Duration) {
@@ -204,8 +213,9 @@ mod tests {
         let foreground = Foreground::default();
         foreground.record(Operation::Read, Duration::from_micros(50));
         foreground.record(Operation::SyncedWrite, Duration::from_millis(2));
+        assert_eq!(foreground.measure(Operation::Scan, || 42), 42);
         let first = taken(&foreground, Duration::from_secs(1));
-        assert_eq!(first.each_ref().map(Histogram::len), [1, 0, 0, 1]);
+        assert_eq!(first.each_ref().map(Histogram::len), [1, 1, 0, 1]);
         let read = duration(first[0].max()).as_micros();
         assert!((49..=51).contains(&read), "{read} microseconds");
         assert!(taken(&foreground, Duration::from_secs(1)).iter().all(Histogram::is_empty));

@@ -344,7 +344,7 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
             steps::compact(&stopped, stop, engine, &look, &mut done)?;
         }
         Step::CutTrash => steps::cut_trash(&stopped, engine, &look)?,
-        Step::WaitForTrash => done.wait_for = Some(steps::let_go(&look)?),
+        Step::WaitForTrash => done.wait_for = Some(steps::let_go(engine, &look)?),
         Step::Finish => return finish(shared, engine, id, generation),
     }
     note(shared, engine, generation, &look, step, done);

@@ -3,6 +3,7 @@
 //! The suites see public interfaces only: the binary, the wire, and the crates' exported items.
 #![expect(clippy::panic, reason = "a suite fails by panicking; this crate is for suites only")]
 
+pub mod bench;
 mod client;
 mod data;
 mod script;

@@ -88,6 +88,11 @@ impl Dropped {
         self.0.iter().filter(|left| left.place == Place::Stranger)
     }
 
+    /// Whether a file still has its name.
+    pub(super) fn read(&self) -> bool {
+        self.0.iter().any(|left| left.place == Place::Reader)
+    }
+
     /// Who is waited for, for people.
     pub(super) fn waiting_for(&self) -> String {
         let holder = self.0.iter().find_map(|left| match &left.place {
@@ -97,7 +102,7 @@ impl Dropped {
         if let Some(folder) = holder {
             return format!("the checkpoint in {}", folder.display());
         }
-        if self.0.iter().any(|left| left.place == Place::Reader) {
+        if self.read() {
             return "a reader that still has its files open".to_owned();
         }
         "the disk to free its blocks".to_owned()

@@ -299,12 +299,20 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
     engine.crash().point("reclaim.after_cut")
 }
 
-/// Gives up the links to files that somebody outside of the store owns too, and says what else is waited
-/// for.
-pub(super) fn let_go(look: &Look) -> Result<String> {
+/// Gives up the links to files that somebody outside of the store owns too, reminds RocksDB of files that
+/// it has forgotten, and says what else is waited for.
+pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
     for left in look.dropped.strange() {
         tracing::info!(file = %left.path.display(), "a link outside of the store keeps its bytes");
         trash::remove_file(&left.path, &mut 0, &mut |_, _| Ok(()))?;
+    }
+    if look.dropped.read() {
+        // A look-up that was under way when the files were dropped keeps the version they are in. When it
+        // ends and is the last to leave, RocksDB (db_impl.cc, CleanupSuperVersion) notes the files as
+        // obsolete but deletes none: they would lie there until the next flush or compaction. Enabling
+        // deletions makes it look.
+        engine.db().disable_file_deletions()?;
+        engine.db().enable_file_deletions()?;
     }
     Ok(look.dropped.waiting_for())
 }

@@ -237,3 +237,57 @@ fn background_work_is_limited_while_the_foreground_works_and_free_when_it_rests(
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn rows_that_were_written_one_by_one_go_though_nothing_else_compacts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Options::new(folder.path())).unwrap();
+    let family = handle(engine.db(), Family::Rows).unwrap();
+    engine.db().set_options_cf(&family, &[("disable_auto_compactions", "true")]).unwrap();
+    let claim = engine.claim(OWNER, EPOCH, ClaimKind::Span(SpanFamily::Rows)).unwrap();
+    let span = claim.span().unwrap();
+    for file in 0..3_u32 {
+        let mut batch = Batch::new();
+        for n in 0..1000 {
+            batch.put_row(span, &user_key(file * 1000 + n), &[7; 200]);
+        }
+        engine.commit(batch, Sync::No).unwrap();
+        if file < 2 {
+            engine.db().flush_cf(&family).unwrap();
+        }
+    }
+    cancel(&engine, OWNER);
+    assert_clean(&engine, claim.id, &BTreeMap::new());
+}
+
+#[test]
+fn files_go_though_a_lookup_was_under_way_when_they_were_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let neighbour = ingested(&engine, OwnerId::from_raw(1), 1).span().unwrap();
+    for round in 0..20 {
+        let owner = OwnerId::from_raw(100 + round);
+        let doomed = ingested(&engine, owner, 2);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut n = 0;
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        n = (n + 1) % 500;
+                        engine.get_row(neighbour, &user_key(n)).unwrap();
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            condemn(&engine, owner);
+            let span = doomed.span().unwrap();
+            while engine.span_bytes(span) > 0 {
+                std::thread::yield_now();
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        // Nobody reads or writes any more, and nothing is flushed or compacted.
+        wait_gone(&engine, &[doomed.id]);
+    }
+}

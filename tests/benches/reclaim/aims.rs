@@ -1,0 +1,217 @@
+//! The aims, each with what was found and what is to be said about it.
+
+use cairn_tests::bench::statistics::Interval;
+use cairn_tests::bench::verdict::{self, Compared, PAIRS_MIN, Verdict};
+use serde_json::{Value, json};
+
+use crate::cancel::{AllCancels, Cancels, Moment, SIZE_FACTOR};
+use crate::import::Imports;
+use crate::latency::Percentile;
+use crate::pairs::{STALL_MS, Size};
+use crate::quiet::Quiet;
+use crate::repeat::{Gauge, Repeat};
+use crate::results::Results;
+use crate::strategy::Strategy;
+
+/// How far idle pairs may disagree before a comparison is void.
+const P99_MARGIN: f64 = 0.10;
+const P999_MARGIN: f64 = 0.25;
+
+/// Fewer than these decide nothing: cancels of which one in a hundred may be slow, cancels of a size, trials.
+const CANCELS_MIN: usize = 100;
+const SIZED_MIN: usize = 5;
+const TRIALS_MIN: usize = 5;
+const IMPORT_CANCELS_MIN: usize = 30;
+
+/// One row of the table of aims.
+pub(super) struct Aim {
+    pub(super) number: u8,
+    pub(super) what: String,
+    pub(super) found: String,
+    pub(super) limit: String,
+    pub(super) verdict: Verdict,
+}
+
+impl Aim {
+    fn new(
+        number: u8,
+        what: impl Into<String>,
+        found: impl Into<String>,
+        limit: impl Into<String>,
+        verdict: Verdict,
+    ) -> Self {
+        Self { number, what: what.into(), found: found.into(), limit: limit.into(), verdict }
+    }
+
+    /// Why it is void, if it is.
+    pub(super) fn reason(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Void(reason) => Some(reason),
+            Verdict::Held | Verdict::Missed => None,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "aim": self.number,
+            "what": self.what,
+            "found": self.found,
+            "limit": self.limit,
+            "verdict": self.verdict.to_string(),
+            "reason": self.reason(),
+        })
+    }
+}
+
+/// All aims of the parts that were run.
+pub(super) fn all(results: &Results) -> Vec<Aim> {
+    let mut aims: Vec<Aim> = results.sizes.iter().flat_map(foreground).collect();
+    aims.extend(results.cancels.iter().flat_map(cancel));
+    aims.extend(results.quiet.iter().map(written));
+    aims.extend(results.quiet.iter().map(disk_back));
+    aims.extend(results.imports.iter().flat_map(import));
+    aims.extend(results.repeat.iter().flat_map(repeat));
+    aims
+}
+
+/// `1.04x [0.98, 1.11]`.
+pub(super) fn ratio(interval: Option<Interval>) -> String {
+    interval.map_or_else(
+        || "-".to_owned(),
+        |Interval { low, median, high }| format!("{median:.2}x [{low:.2}, {high:.2}]"),
+    )
+}
+
+fn number(value: Option<f64>, unit: &str) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}{unit}"))
+}
+
+/// `1 GB` for 1024 MB, `16 MB` for less.
+pub(super) fn size_name(size_mb: u64) -> String {
+    if size_mb >= 1000 {
+        format!("{:.0} GB", size_mb as f64 / 1000.0)
+    } else {
+        format!("{size_mb} MB")
+    }
+}
+
+/// Aim 1: the foreground during cleanup.
+fn foreground(size: &Size) -> Vec<Aim> {
+    let name = size_name(size.size_mb);
+    let mut aims = Vec::new();
+    for strategy in Strategy::ALL.into_iter().filter(|strategy| strategy.is_ours()) {
+        if size.of(strategy).is_empty() {
+            continue;
+        }
+        let about = |what: &str| format!("{what}, {}, {name}", strategy.name());
+        for (percentile, limit, margin) in
+            [(Percentile::P99, 1.10, P99_MARGIN), (Percentile::P999, 1.25, P999_MARGIN)]
+        {
+            let compared = Compared {
+                pairs: size.of(strategy).len(),
+                ratio: size.ratio(strategy, percentile),
+                control: size.ratio(Strategy::Nothing, percentile),
+                control_pairs: size.of(Strategy::Nothing).len(),
+                margin,
+            };
+            let what = about(&format!("foreground {}", percentile.name()));
+            let (found, limit_text) = (ratio(compared.ratio), format!("{limit:.2}x idle"));
+            aims.push(Aim::new(1, what, found, limit_text, compared.at_most(limit)));
+        }
+        let (own, control) = (size.stalls(strategy), size.stalls(Strategy::Nothing));
+        let what = about(&format!("stalls above {STALL_MS:.0} ms"));
+        let found = format!("{} of {}", own.0, own.1);
+        let limit = format!("{} of {}", control.0, control.1);
+        aims.push(Aim::new(1, what, found, limit, verdict::stalls(own, control)));
+    }
+    aims
+}
+
+/// Aim 2: how long a cancel takes.
+fn cancel(cancels: &AllCancels) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    let enough = [(&cancels.loads, CANCELS_MIN), (&cancels.imports, IMPORT_CANCELS_MIN)];
+    for (of, needed) in enough {
+        for (moment, limit) in [(Moment::Returned, 10.0), (Moment::Canceled, 50.0)] {
+            let found = of.at(moment, 0.99);
+            let what = format!("{}: {}, p99 of {}", of.name, moment.name(), of.count());
+            let verdict = verdict::at_most(found, limit, of.count(), needed);
+            aims.push(Aim::new(2, what, number(found, " ms"), format!("{limit:.0} ms"), verdict));
+        }
+    }
+    let median = |of: &Cancels| of.at(Moment::Canceled, 0.5);
+    let found = median(&cancels.large).zip(median(&cancels.small));
+    let found = found.map(|(large, small)| large / small.max(1e-6));
+    let samples = cancels.large.count().min(cancels.small.count());
+    let verdict = verdict::at_most(found, 1.5, samples, SIZED_MIN);
+    let what = format!("`canceled` with {SIZE_FACTOR} times the bytes, medians");
+    aims.push(Aim::new(2, what, number(found, "x"), "1.50x", verdict));
+    aims
+}
+
+/// Aim 3: bytes that the cleanup writes.
+fn written(quiet: &Quiet) -> Aim {
+    let found = quiet.written_part();
+    let verdict = verdict::at_most(found, 0.01, quiet.count(), TRIALS_MIN);
+    let found = number(found.map(|part| part * 100.0), " %");
+    let what = format!("bytes written per byte reclaimed, {}", size_name(quiet.size_mb));
+    Aim::new(3, what, found, "1.00 %", verdict)
+}
+
+/// Aim 4: the disk with an idle foreground.
+fn disk_back(quiet: &Quiet) -> Aim {
+    let found = quiet.back_ratio();
+    let verdict = verdict::at_most(found.map(|ratio| ratio.median), 1.5, quiet.count(), TRIALS_MIN);
+    let what = format!("disk back over unpaced, {}", size_name(quiet.size_mb));
+    Aim::new(4, what, ratio(found), "1.50x", verdict)
+}
+
+/// Aim 5: a running import.
+fn import(imports: &Imports) -> Vec<Aim> {
+    let [beside, control] = imports.ratios(Percentile::P99);
+    let compared = Compared {
+        pairs: imports.rounds(),
+        ratio: beside,
+        control,
+        control_pairs: imports.rounds(),
+        margin: P99_MARGIN,
+    };
+    let found = imports.rate_ratio();
+    let verdict = verdict::at_least(found, 0.95, imports.trials(), TRIALS_MIN);
+    vec![
+        Aim::new(
+            5,
+            "foreground p99 during an import",
+            ratio(beside),
+            "1.50x idle",
+            compared.at_most(1.5),
+        ),
+        Aim::new(
+            5,
+            "import alone, governed over ungoverned rate",
+            number(found, "x"),
+            "0.95x or more",
+            verdict,
+        ),
+    ]
+}
+
+/// Aim 6: after thousands of cancelled imports.
+fn repeat(repeat: &Repeat) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    for (what, found) in repeat.ratios() {
+        let median = found.map(|found| found.median);
+        let verdict = verdict::at_most(median, 1.05, repeat.repetitions(), PAIRS_MIN);
+        let what = format!("{what} after {} cancelled imports", repeat.cycles);
+        aims.push(Aim::new(6, what, ratio(found), "1.05x fresh", verdict));
+    }
+    for gauge in Gauge::ALL {
+        let readings = repeat.readings(gauge);
+        let verdict = verdict::no_growth(readings, gauge.slack());
+        let fifth = readings.get(readings.len() / 5).copied().unwrap_or(0.0);
+        let last = readings.last().copied().unwrap_or(0.0);
+        let found = format!("{} > {}", gauge.shown(fifth), gauge.shown(last));
+        aims.push(Aim::new(6, gauge.name(), found, "no growth", verdict));
+    }
+    aims
+}

@@ -1,0 +1,189 @@
+//! What is measured, and how much of it: the command line, and the sizes that follow from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Part {
+    /// A doomed job undone in each way, beside a foreground (aim 1).
+    Strategies,
+    /// How long a cancel takes (aim 2).
+    Cancel,
+    /// Cleanup without a foreground: bytes written, time until the disk is back (aims 3 and 4).
+    Quiet,
+    /// A running import and the foreground (aim 5).
+    Import,
+    /// Thousands of cancelled imports in a row (aim 6).
+    Repeat,
+    /// What it costs that the engine measures the foreground.
+    Cost,
+}
+
+/// Measures what a cancelled job costs everybody else, and compares it with the usual ways of undoing it.
+#[derive(Debug, Parser)]
+#[command(name = "reclaim", args_override_self = true)]
+pub(super) struct Arguments {
+    /// Tiny sizes and two pairs: shows within half a minute that the program works, and nothing else.
+    #[arg(long)]
+    smoke: bool,
+    /// Where the stores are made (a folder that is removed at the end); the system's temporary folder
+    /// if not given.
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// Where the results go.
+    #[arg(long, value_name = "DIR", default_value = "target/bench-reclaim")]
+    pub(super) out: PathBuf,
+    /// Sizes of the doomed job in MB (10^6 bytes); half of it is in when it is cancelled [1024,10240]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    size_mb: Vec<u64>,
+    /// Pairs of an idle window and one with an undo, for each strategy and size [10]
+    #[arg(long)]
+    pairs: Option<usize>,
+    /// Parts to run [all]
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Fixes data, keys and resampling; not the times.
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Threads of the foreground [4]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Size of the table that the foreground works on, in MB [1024]
+    #[arg(long)]
+    table_mb: Option<u64>,
+    /// Bytes of a row's value [200]
+    #[arg(long)]
+    value_bytes: Option<usize>,
+    /// Length of an idle window [3000]
+    #[arg(long)]
+    idle_ms: Option<u64>,
+    /// The least length of a window with an undo [2000]
+    #[arg(long)]
+    window_ms: Option<u64>,
+    /// The greatest length of a window with an undo [60; 180 for jobs above 2 GB]
+    #[arg(long, value_name = "SECONDS")]
+    cap: Option<u64>,
+    /// Cancels of a job that writes at full speed [120]
+    #[arg(long)]
+    cancels: Option<usize>,
+    /// Cancels of an SQL IMPORT [30]
+    #[arg(long)]
+    import_cancels: Option<usize>,
+    /// Bytes in MB that are in when the larger of two jobs is cancelled; the smaller has a hundredth [4000]
+    #[arg(long)]
+    large_mb: Option<u64>,
+    /// Size of the CSV file that is imported, in MB [512]
+    #[arg(long)]
+    csv_mb: Option<u64>,
+    /// Trials without a foreground, of each kind [5]
+    #[arg(long)]
+    trials: Option<usize>,
+    /// Imports that are cancelled in a row [10000]
+    #[arg(long)]
+    cycles: Option<u64>,
+    /// Passed by `cargo bench`; means nothing here.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// All sizes, decided.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) smoke: bool,
+    pub(super) seed: u64,
+    pub(super) sizes_mb: Vec<u64>,
+    pub(super) pairs: usize,
+    pub(super) threads: usize,
+    pub(super) table_bytes: u64,
+    pub(super) value_bytes: usize,
+    /// Of the block cache of each store.
+    pub(super) cache_bytes: u64,
+    /// For which the foreground runs as fast as it can, to find its peak.
+    pub(super) peak: Duration,
+    /// For which the foreground runs before a window begins.
+    pub(super) warmup: Duration,
+    pub(super) idle: Duration,
+    pub(super) window_min: Duration,
+    window_max: Option<Duration>,
+    /// For which nothing may be compacted before a window begins.
+    pub(super) quiet: Duration,
+    pub(super) cancels: usize,
+    pub(super) import_cancels: usize,
+    /// Bytes in when a job is cancelled.
+    pub(super) cancel_bytes: u64,
+    pub(super) large_bytes: u64,
+    /// A cancel comes at a random moment of this time after the bytes are in: in the middle of a batch, of
+    /// its sync, of its ingest.
+    pub(super) spread: Duration,
+    pub(super) csv_bytes: u64,
+    pub(super) trials: usize,
+    pub(super) cycles: u64,
+    only: Vec<Part>,
+}
+
+/// A million bytes.
+pub(super) const MB: u64 = 1_000_000;
+
+/// Above it a window may be longer.
+const LARGE_JOB_MB: u64 = 2048;
+
+impl Arguments {
+    /// The sizes that follow.
+    pub(super) fn plan(&self) -> Plan {
+        let small = self.smoke;
+        let pick = |usual: u64, smoke: u64| if small { smoke } else { usual };
+        let ms = |given: Option<u64>, usual, smoke| {
+            Duration::from_millis(given.unwrap_or(pick(usual, smoke)))
+        };
+        let count = |given: Option<usize>, usual, smoke| {
+            given.unwrap_or(if small { smoke } else { usual }).max(1)
+        };
+        let mb = |given: Option<u64>, usual, smoke| given.unwrap_or(pick(usual, smoke)).max(1) * MB;
+        let sizes = if small { vec![16] } else { vec![1024, 10_240] };
+        Plan {
+            smoke: small,
+            seed: self.seed,
+            sizes_mb: if self.size_mb.is_empty() { sizes } else { self.size_mb.clone() },
+            pairs: count(self.pairs, 10, 2),
+            threads: count(self.threads, 4, 2),
+            table_bytes: mb(self.table_mb, 1024, 24),
+            value_bytes: self.value_bytes.unwrap_or(200).clamp(16, 1 << 20),
+            cache_bytes: pick(64 << 20, 4 << 20),
+            peak: ms(None, 3000, 300),
+            warmup: ms(None, 500, 100),
+            idle: ms(self.idle_ms, 3000, 300),
+            window_min: ms(self.window_ms, 2000, 300),
+            window_max: self.cap.map(Duration::from_secs),
+            quiet: ms(None, 500, 50),
+            cancels: count(self.cancels, 120, 5),
+            import_cancels: count(self.import_cancels, 30, 2),
+            cancel_bytes: pick(64 * MB, 2 * MB),
+            large_bytes: mb(self.large_mb, 4000, 20),
+            spread: ms(None, 250, 20),
+            csv_bytes: mb(self.csv_mb, 512, 24),
+            trials: count(self.trials, 5, 1),
+            cycles: self.cycles.unwrap_or(pick(10_000, 100)).max(1),
+            only: self.only.clone(),
+        }
+    }
+}
+
+impl Plan {
+    /// Whether a part is to be run.
+    pub(super) fn includes(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// The greatest length of a window with the undo of a job of this size.
+    pub(super) fn window_max(&self, size_mb: u64) -> Duration {
+        let usual = match (self.smoke, size_mb > LARGE_JOB_MB) {
+            (true, _) => 2,
+            (false, false) => 60,
+            (false, true) => 180,
+        };
+        self.window_max.unwrap_or(Duration::from_secs(usual)).max(self.window_min)
+    }
+}

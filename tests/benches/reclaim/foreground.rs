@@ -1,0 +1,257 @@
+//! The foreground: point reads and updates of one table, which must not notice what goes on beside it.
+//!
+//! The load is open loop: each operation is due at a moment that was fixed beforehand, and its latency counts from
+//! then, whether or not a thread was free. A stall of a second therefore shows in a second's worth of operations,
+//! not in one. Nine in ten are reads of a random existing key through a view of its own; the tenth is an
+//! update: lock, read, write, synced commit.
+//!
+//! Twice a second a part of the table's files is dropped from the page cache, in every window alike, so
+//! that some of the reads have to go to the disk: a foreground that never does proves nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cairn_engine::{Engine, SpanRef, Sync};
+use cairn_tests::bench::random::Random;
+
+use crate::disk::{Io, drop_from_cache};
+use crate::latency::{Recorded, Track};
+
+/// One operation in so many is an update.
+const UPDATE_EVERY: u64 = 10;
+
+/// How often files are dropped from the page cache, and which part of them each time.
+const DROP_EVERY: Duration = Duration::from_millis(500);
+const DROP_PARTS: usize = 16;
+
+/// After the end of a window, threads that are behind work off what was due in it for so long. What is
+/// left then counts with the time that it has waited.
+const BEHIND_MAX: Duration = Duration::from_secs(30);
+
+/// What the foreground works on: rows `0..rows`, keyed by their number, big-endian.
+#[derive(Clone)]
+pub(super) struct Table {
+    pub(super) span: SpanRef,
+    pub(super) rows: u64,
+    pub(super) value_bytes: usize,
+    pub(super) files: Files,
+}
+
+/// Tells which files a table has now.
+pub(super) type Files = Arc<dyn Fn() -> Vec<PathBuf> + Send + std::marker::Sync>;
+
+/// How the load arrives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) threads: usize,
+    /// Operations per second of all threads together.
+    pub(super) rate: f64,
+    /// For which the load runs before it counts.
+    pub(super) warmup: Duration,
+    /// For which it will run about: memory for so many samples is set aside.
+    pub(super) expected: Duration,
+    pub(super) seed: u64,
+}
+
+/// A load that runs.
+pub(super) struct Load {
+    threads: Vec<JoinHandle<Result<Track, String>>>,
+    dropper: JoinHandle<()>,
+    /// Nanoseconds after `start` at which the window ends; the greatest number while it is open.
+    end: Arc<AtomicU64>,
+    start: Instant,
+    counts_from: Instant,
+}
+
+impl Load {
+    /// Starts it.
+    pub(super) fn start(engine: &Engine, table: &Table, arrival: Arrival) -> Self {
+        let end = Arc::new(AtomicU64::new(u64::MAX));
+        let start = Instant::now();
+        let worker = |index: usize| {
+            let worker = Worker {
+                engine: engine.clone(),
+                table: table.clone(),
+                random: Random::new(arrival.seed ^ ((index as u64) << 32)),
+                value: vec![0; table.value_bytes],
+            };
+            let schedule = Schedule { arrival, index, start, end: Arc::clone(&end) };
+            std::thread::spawn(move || schedule.run(worker))
+        };
+        let threads = (0..arrival.threads).map(worker).collect();
+        let dropper = spawn_dropper(table, start, Arc::clone(&end));
+        Self { threads, dropper, end, start, counts_from: start + arrival.warmup }
+    }
+
+    /// When the window begins: operations due from then on count.
+    pub(super) fn counts_from(&self) -> Instant {
+        self.counts_from
+    }
+
+    /// Ends the window and answers for what was due in it.
+    ///
+    /// # Errors
+    /// The first operation that failed.
+    pub(super) fn stop(self) -> Result<Recorded, String> {
+        let ended = self.start.elapsed();
+        self.end.store(nanos(ended), Ordering::Relaxed);
+        let mut recorded = Recorded::default();
+        for thread in self.threads {
+            let track = thread.join().map_err(|_| "a foreground thread panicked".to_owned())??;
+            recorded.add(track)?;
+        }
+        self.dropper.join().map_err(|_| "the page cache thread panicked".to_owned())?;
+        recorded.sort();
+        Ok(recorded)
+    }
+}
+
+/// Operations per second of so many threads that never wait: the peak.
+///
+/// # Errors
+/// An operation that failed.
+pub(super) fn peak(
+    engine: &Engine,
+    table: &Table,
+    threads: usize,
+    length: Duration,
+    seed: u64,
+) -> Result<f64, String> {
+    let end = Arc::new(AtomicU64::new(nanos(length)));
+    let start = Instant::now();
+    let dropper = spawn_dropper(table, start, Arc::clone(&end));
+    let run = |index: usize| {
+        let mut worker = Worker {
+            engine: engine.clone(),
+            table: table.clone(),
+            random: Random::new(seed ^ ((index as u64) << 32)),
+            value: vec![0; table.value_bytes],
+        };
+        std::thread::spawn(move || -> Result<u64, String> {
+            let mut operations = 0;
+            while start.elapsed() < length {
+                worker.operate()?;
+                operations += 1;
+            }
+            Ok(operations)
+        })
+    };
+    let running: Vec<_> = (0..threads).map(run).collect();
+    let mut operations = 0;
+    for thread in running {
+        operations += thread.join().map_err(|_| "a foreground thread panicked".to_owned())??;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    dropper.join().map_err(|_| "the page cache thread panicked".to_owned())?;
+    Ok(operations as f64 / seconds)
+}
+
+/// When one thread's operations are due.
+struct Schedule {
+    arrival: Arrival,
+    index: usize,
+    start: Instant,
+    end: Arc<AtomicU64>,
+}
+
+impl Schedule {
+    /// When the thread's operation of this number is due, from the start.
+    fn due(&self, number: u64) -> Duration {
+        let place = number as f64 * self.arrival.threads as f64 + self.index as f64;
+        Duration::from_secs_f64(place / self.arrival.rate)
+    }
+
+    fn run(self, mut worker: Worker) -> Result<Track, String> {
+        let share = self.arrival.rate / self.arrival.threads as f64;
+        let mut track = Track::with_capacity(share * self.arrival.expected.as_secs_f64())?;
+        let warmup = self.arrival.warmup;
+        let mut io_before = None;
+        for number in 0.. {
+            let due = self.due(number);
+            if nanos(due) >= self.end.load(Ordering::Relaxed) {
+                break;
+            }
+            let ahead = due.saturating_sub(self.start.elapsed());
+            if !ahead.is_zero() {
+                std::thread::sleep(ahead);
+            }
+            if due >= warmup && io_before.is_none() {
+                io_before = Some(Io::of_thread());
+            }
+            if !self.is_given_up() {
+                worker.operate()?;
+            }
+            if let Some(due_in_window) = due.checked_sub(warmup) {
+                track.record(due_in_window, self.start.elapsed().saturating_sub(due));
+            }
+        }
+        track.io = Io::of_thread().since(io_before.unwrap_or_else(Io::of_thread));
+        Ok(track)
+    }
+
+    /// Whether the window ended so long ago that what was due in it is not worked off any more.
+    fn is_given_up(&self) -> bool {
+        let end = self.end.load(Ordering::Relaxed);
+        end != u64::MAX && nanos(self.start.elapsed()) > end.saturating_add(nanos(BEHIND_MAX))
+    }
+}
+
+/// One thread's way of working.
+struct Worker {
+    engine: Engine,
+    table: Table,
+    random: Random,
+    value: Vec<u8>,
+}
+
+impl Worker {
+    fn operate(&mut self) -> Result<(), String> {
+        let key = self.random.below(self.table.rows).to_be_bytes();
+        let found = if self.random.below(UPDATE_EVERY) == 0 {
+            self.update(&key)
+        } else {
+            self.engine.view().get_row(self.table.span, &key).map(|row| row.is_some())
+        };
+        match found {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("row {} is missing", u64::from_be_bytes(key))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn update(&mut self, key: &[u8; 8]) -> cairn_engine::Result<bool> {
+        let mut set = self.engine.write_set();
+        set.lock(&[key.to_vec()]);
+        let found = set.get(self.table.span, key)?.is_some();
+        self.random.fill(&mut self.value);
+        set.put(self.table.span, key, &self.value);
+        set.commit(Sync::Yes)?;
+        Ok(found)
+    }
+}
+
+/// Drops parts of the table's files from the page cache until the window has ended.
+fn spawn_dropper(table: &Table, start: Instant, end: Arc<AtomicU64>) -> JoinHandle<()> {
+    let files = Arc::clone(&table.files);
+    std::thread::spawn(move || {
+        for part in 0.. {
+            let files = files();
+            let parts = files.iter().skip(part % DROP_PARTS).step_by(DROP_PARTS);
+            parts.for_each(|path| drop_from_cache(path));
+            let next = start + DROP_EVERY * (part as u32 + 1);
+            while Instant::now() < next {
+                std::thread::sleep(Duration::from_millis(20));
+                if nanos(start.elapsed()) >= end.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,212 @@
+//! An import beside a foreground, and an import alone.
+//!
+//! Each round has three windows: idle, idle again (the control: two idle windows must agree), and one in which
+//! an import runs. Alone, imports with the governor's feedback and without it take turns.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cairn_engine::OwnerId;
+use cairn_tests::bench::statistics::{Interval, bootstrap_median, median};
+use serde_json::{Value, json};
+
+use crate::arguments::{MB, Plan};
+use crate::foreground::{self, Arrival, Load, Table};
+use crate::governed;
+use crate::latency::{Latency, Percentile};
+use crate::progress::Progress;
+use crate::sql::Sql;
+use crate::store::make_table;
+
+/// No import takes longer beside a foreground; what comes later is not measured.
+const WINDOW_MAX: Duration = Duration::from_secs(30);
+
+/// How often to look whether an import has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// One round beside the foreground.
+struct Round {
+    idle: Latency,
+    again: Latency,
+    import: Latency,
+    /// Of the CSV file, in bytes per second.
+    import_rate: f64,
+    governor: Value,
+}
+
+/// Everything about running imports.
+pub(super) struct Imports {
+    rounds: Vec<Round>,
+    /// Bytes of CSV per second of imports alone: with the feedback, and without.
+    governed: Vec<f64>,
+    ungoverned: Vec<f64>,
+    /// Operations per second that the foreground was offered.
+    pub(super) rate: f64,
+    seed: u64,
+}
+
+impl Imports {
+    /// Runs the rounds and the imports alone.
+    ///
+    /// # Errors
+    /// A storage error, or an import that fails.
+    pub(super) async fn measure(
+        folder: &Path,
+        plan: &Plan,
+        progress: &Progress,
+    ) -> Result<Self, String> {
+        progress.begin("import", plan.pairs + 2 * plan.trials);
+        progress.say("writing a CSV file, making a table");
+        let sql = Sql::make(&folder.join("import"), plan.cache_bytes, plan.csv_bytes, plan.seed)?;
+        let owner = OwnerId::from_raw(1);
+        let engine = sql.db.engine();
+        let table = make_table(engine, owner, plan.table_bytes, plan.value_bytes, plan.seed)?;
+        foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)?;
+        let rate = foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)? / 2.0;
+        let mut imports = Self {
+            rounds: Vec::new(),
+            governed: Vec::new(),
+            ungoverned: Vec::new(),
+            rate,
+            seed: plan.seed,
+        };
+        for number in 0..plan.pairs {
+            progress.say(&format!("round {}", number + 1));
+            imports.round(&sql, &table, plan, number as u64).await?;
+            progress.step();
+        }
+        for number in 0..plan.trials {
+            // Each goes first as often as the other.
+            for on in if number % 2 == 0 { [true, false] } else { [false, true] } {
+                progress.say(if on { "alone, governed" } else { "alone, ungoverned" });
+                imports.alone(&sql, plan, on).await?;
+                progress.step();
+            }
+        }
+        sql.close().await;
+        Ok(imports)
+    }
+
+    async fn round(
+        &mut self,
+        sql: &Sql,
+        table: &Table,
+        plan: &Plan,
+        number: u64,
+    ) -> Result<(), String> {
+        let arrival = |part: u64, expected| Arrival {
+            threads: plan.threads,
+            rate: self.rate,
+            warmup: plan.warmup,
+            expected,
+            seed: plan.seed.wrapping_add((number * 3 + part) << 8),
+        };
+        let engine = sql.db.engine();
+        let mut idle = Vec::new();
+        for part in 0..2 {
+            sql.settle(plan.quiet).await?;
+            let load = Load::start(engine, table, arrival(part, plan.warmup + plan.idle));
+            tokio::time::sleep(plan.warmup + plan.idle).await;
+            idle.push(load.stop()?.latency());
+        }
+        sql.create("t").await?;
+        sql.settle(plan.quiet).await?;
+        let load = Load::start(engine, table, arrival(2, plan.warmup + WINDOW_MAX));
+        tokio::time::sleep(plan.warmup).await;
+        let began = Instant::now();
+        let id = sql.start_import("t").await?;
+        let is_over = async || {
+            let job = sql.db.jobs().get(id).await.map_err(|error| error.to_string())?;
+            Ok::<bool, String>(job.is_none_or(|job| job.state.is_terminal()))
+        };
+        while began.elapsed() < WINDOW_MAX && !is_over().await? {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let governor = governed::status(engine);
+        let import = load.stop()?.latency();
+        sql.succeeded(id).await?;
+        let import_rate = sql.csv_bytes as f64 / began.elapsed().as_secs_f64();
+        sql.run("DROP TABLE t").await?;
+        let (idle, again) = (idle.first().copied(), idle.get(1).copied());
+        let (idle, again) = (idle.unwrap_or_default(), again.unwrap_or_default());
+        self.rounds.push(Round { idle, again, import, import_rate, governor });
+        Ok(())
+    }
+
+    async fn alone(&mut self, sql: &Sql, plan: &Plan, governed: bool) -> Result<(), String> {
+        governed::set_feedback(sql.db.jobs(), governed)?;
+        sql.create("t").await?;
+        sql.settle(plan.quiet).await?;
+        let began = Instant::now();
+        let id = sql.start_import("t").await?;
+        sql.succeeded(id).await?;
+        let rate = sql.csv_bytes as f64 / began.elapsed().as_secs_f64();
+        sql.run("DROP TABLE t").await?;
+        governed::set_feedback(sql.db.jobs(), true)?;
+        if governed {
+            self.governed.push(rate);
+        } else {
+            self.ungoverned.push(rate);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// Imports alone, of each kind.
+    pub(super) fn trials(&self) -> usize {
+        self.governed.len().min(self.ungoverned.len())
+    }
+
+    /// An import beside the foreground over idle, and idle again over idle.
+    pub(super) fn ratios(&self, percentile: Percentile) -> [Option<Interval>; 2] {
+        let over_idle = |of: fn(&Round) -> &Latency| {
+            let ratio =
+                |round: &Round| percentile.of(of(round)) / percentile.of(&round.idle).max(1e-6);
+            bootstrap_median(&self.rounds.iter().map(ratio).collect::<Vec<_>>(), self.seed)
+        };
+        [over_idle(|round| &round.import), over_idle(|round| &round.again)]
+    }
+
+    /// Median percentiles in milliseconds: idle, and beside an import.
+    pub(super) fn medians(&self, percentile: Percentile) -> [Option<f64>; 2] {
+        let median_of = |of: fn(&Round) -> &Latency| {
+            let values = self.rounds.iter().map(|round| percentile.of(of(round)));
+            median(&values.collect::<Vec<_>>())
+        };
+        [median_of(|round| &round.idle), median_of(|round| &round.import)]
+    }
+
+    /// Median rates of imports in MB of CSV per second: beside the foreground, alone, alone without the
+    /// governor's feedback.
+    pub(super) fn rates_mb(&self) -> [Option<f64>; 3] {
+        let beside: Vec<f64> = self.rounds.iter().map(|round| round.import_rate).collect();
+        [&beside, &self.governed, &self.ungoverned]
+            .map(|rates| median(rates).map(|rate| rate / MB as f64))
+    }
+
+    /// The rate of an import alone, with the feedback over without.
+    pub(super) fn rate_ratio(&self) -> Option<f64> {
+        Some(median(&self.governed)? / median(&self.ungoverned)?)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let rounds = self.rounds.iter().map(|round| {
+            json!({
+                "idle": round.idle.to_json(),
+                "idle_again": round.again.to_json(),
+                "import": round.import.to_json(),
+                "import_bytes_per_second": round.import_rate,
+                "governor": round.governor,
+            })
+        });
+        json!({
+            "foreground_rate": self.rate,
+            "rounds": rounds.collect::<Vec<_>>(),
+            "alone_governed_bytes_per_second": self.governed,
+            "alone_ungoverned_bytes_per_second": self.ungoverned,
+        })
+    }
+}

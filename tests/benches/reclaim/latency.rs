@@ -1,0 +1,181 @@
+//! Latencies of a window: percentiles of all of it, and their course over time.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::disk::Io;
+
+/// Latencies are counted in tenths of a microsecond, with three digits.
+const UNIT_NANOS: u128 = 100;
+const UNITS_PER_MS: f64 = 10_000.0;
+/// Moments are counted in tenths of a millisecond.
+const DUES_PER_SECOND: f64 = 10_000.0;
+const DIGITS: u8 = 3;
+/// Two minutes; a histogram grows if it must.
+const LONGEST_UNITS: u64 = 1_200_000_000;
+
+/// Lengths of the slots that a course is drawn from.
+const MAX_SLOT_SECONDS: f64 = 0.02;
+const P99_SLOT_SECONDS: f64 = 0.1;
+
+/// One operation: when it was due in the window, and how long it took from then.
+#[derive(Clone, Copy)]
+struct Sample {
+    /// Tenths of a millisecond.
+    due: u32,
+    /// Tenths of a microsecond.
+    latency: u32,
+}
+
+/// What one thread recorded.
+pub(super) struct Track {
+    histogram: Histogram<u64>,
+    samples: Vec<Sample>,
+    /// What the thread itself read and wrote in the window.
+    pub(super) io: Io,
+}
+
+impl Track {
+    /// With room for about so many samples: growing would stall the thread that measures.
+    pub(super) fn with_capacity(samples: f64) -> Result<Self, String> {
+        let samples = Vec::with_capacity((samples * 1.1) as usize + 1024);
+        Ok(Self { histogram: histogram()?, samples, io: Io::default() })
+    }
+
+    pub(super) fn record(&mut self, due: Duration, latency: Duration) {
+        let units = u64::try_from(latency.as_nanos() / UNIT_NANOS).unwrap_or(u64::MAX);
+        let recorded = self.histogram.record(units);
+        debug_assert!(recorded.is_ok(), "a histogram that resizes takes every value");
+        let due = u32::try_from(due.as_micros() / 100).unwrap_or(u32::MAX);
+        self.samples.push(Sample { due, latency: u32::try_from(units).unwrap_or(u32::MAX) });
+    }
+}
+
+fn histogram() -> Result<Histogram<u64>, String> {
+    let mut histogram = Histogram::new_with_bounds(1, LONGEST_UNITS, DIGITS)
+        .map_err(|error| format!("a histogram cannot be made: {error}"))?;
+    histogram.auto(true);
+    Ok(histogram)
+}
+
+/// What all threads of a window recorded.
+#[derive(Default)]
+pub(super) struct Recorded {
+    histogram: Option<Histogram<u64>>,
+    samples: Vec<Sample>,
+    /// What the foreground itself read and wrote.
+    pub(super) io: Io,
+}
+
+impl Recorded {
+    pub(super) fn add(&mut self, track: Track) -> Result<(), String> {
+        self.io = self.io.plus(track.io);
+        self.samples.extend(track.samples);
+        match &mut self.histogram {
+            None => self.histogram = Some(track.histogram),
+            Some(all) => all.add(&track.histogram).map_err(|error| error.to_string())?,
+        }
+        Ok(())
+    }
+
+    /// Puts the samples in the order in which they were due.
+    pub(super) fn sort(&mut self) {
+        self.samples.sort_unstable_by_key(|sample| sample.due);
+    }
+
+    pub(super) fn latency(&self) -> Latency {
+        let Some(histogram) = &self.histogram else { return Latency::default() };
+        let at = |part| histogram.value_at_quantile(part) as f64 / UNITS_PER_MS;
+        Latency {
+            operations: histogram.len(),
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            p999_ms: at(0.999),
+            max_ms: histogram.max() as f64 / UNITS_PER_MS,
+        }
+    }
+
+    pub(super) fn course(&self) -> Course {
+        Course { max: self.slots(MAX_SLOT_SECONDS, 1.0), p99: self.slots(P99_SLOT_SECONDS, 0.99) }
+    }
+
+    /// For each slot with operations: its middle in seconds, and this quantile of its latencies in ms.
+    fn slots(&self, seconds: f64, part: f64) -> Vec<(f64, f64)> {
+        let slot_of = |sample: &Sample| (f64::from(sample.due) / DUES_PER_SECOND / seconds) as u64;
+        let mut slots = Vec::new();
+        for samples in self.samples.chunk_by(|one, next| slot_of(one) == slot_of(next)) {
+            let mut latencies: Vec<u32> = samples.iter().map(|sample| sample.latency).collect();
+            latencies.sort_unstable();
+            let rank = (part * latencies.len() as f64).ceil() as usize;
+            let latency = latencies.get(rank.max(1) - 1).copied().unwrap_or(0);
+            let slot = samples.first().map_or(0, slot_of);
+            slots.push(((slot as f64 + 0.5) * seconds, f64::from(latency) / UNITS_PER_MS));
+        }
+        slots
+    }
+}
+
+/// Percentiles of a window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Latency {
+    pub(super) operations: u64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) p999_ms: f64,
+    pub(super) max_ms: f64,
+}
+
+impl Latency {
+    pub(super) fn to_json(self) -> Value {
+        json!({
+            "operations": self.operations,
+            "p50_ms": self.p50_ms,
+            "p99_ms": self.p99_ms,
+            "p99.9_ms": self.p999_ms,
+            "max_ms": self.max_ms,
+        })
+    }
+}
+
+/// Which number of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Percentile {
+    P50,
+    P99,
+    P999,
+    Max,
+}
+
+impl Percentile {
+    pub(super) const ALL: [Self; 4] = [Self::P50, Self::P99, Self::P999, Self::Max];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+            Self::P999 => "p99.9",
+            Self::Max => "max",
+        }
+    }
+
+    /// In milliseconds.
+    pub(super) fn of(self, latency: &Latency) -> f64 {
+        match self {
+            Self::P50 => latency.p50_ms,
+            Self::P99 => latency.p99_ms,
+            Self::P999 => latency.p999_ms,
+            Self::Max => latency.max_ms,
+        }
+    }
+}
+
+/// The course of a window: points of (seconds from its beginning, milliseconds).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Course {
+    /// The slowest operation of each 20 ms.
+    pub(super) max: Vec<(f64, f64)>,
+    /// The 99th percentile of each 100 ms.
+    pub(super) p99: Vec<(f64, f64)>,
+}

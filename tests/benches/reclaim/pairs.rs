@@ -1,0 +1,213 @@
+//! Pairs of an idle window and one with an undo, interleaved: every round measures each strategy once, and
+//! each round begins with another one, so that a slow minute of the machine meets all of them.
+
+use std::path::Path;
+
+use cairn_tests::bench::statistics::{Interval, bootstrap_median, median};
+use serde_json::{Value, json};
+
+use crate::arguments::{MB, Plan};
+use crate::foreground::{self, Arrival};
+use crate::latency::Percentile;
+use crate::progress::Progress;
+use crate::store::{Deletion, Store};
+use crate::strategy::Strategy;
+use crate::window::{self, Length, Window};
+
+/// A stall is an operation that took longer than this, in a window whose idle half has none as long.
+pub(super) const STALL_MS: f64 = 10.0;
+
+/// One idle window and one undo.
+pub(super) struct Pair {
+    pub(super) strategy: Strategy,
+    round: usize,
+    pub(super) idle: Window,
+    pub(super) undo: Window,
+    /// What was to be given back.
+    pub(super) bytes: u64,
+    pub(super) files: usize,
+}
+
+impl Pair {
+    /// Undo over idle.
+    pub(super) fn ratio(&self, percentile: Percentile) -> f64 {
+        percentile.of(&self.undo.latency) / percentile.of(&self.idle.latency).max(1e-6)
+    }
+
+    /// Whether the undo has a stall that idle does not have.
+    pub(super) fn has_stall(&self) -> bool {
+        let max = self.undo.latency.max_ms;
+        max > STALL_MS && max > self.idle.latency.max_ms
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "strategy": self.strategy.name(),
+            "round": self.round,
+            "bytes": self.bytes,
+            "files": self.files,
+            "idle": self.idle.to_json(),
+            "undo": self.undo.to_json(),
+        })
+    }
+}
+
+/// All pairs of one size.
+pub(super) struct Size {
+    pub(super) size_mb: u64,
+    /// Operations per second that the foreground was offered.
+    pub(super) rate: f64,
+    pub(super) window_max_seconds: f64,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) seed: u64,
+}
+
+impl Size {
+    /// The pairs of a strategy.
+    pub(super) fn of(&self, strategy: Strategy) -> Vec<&Pair> {
+        self.pairs.iter().filter(|pair| pair.strategy == strategy).collect()
+    }
+
+    /// The median ratio of a strategy, with its interval.
+    pub(super) fn ratio(&self, strategy: Strategy, percentile: Percentile) -> Option<Interval> {
+        let pairs = self.of(strategy);
+        let ratios: Vec<f64> = pairs.iter().map(|pair| pair.ratio(percentile)).collect();
+        bootstrap_median(&ratios, self.seed)
+    }
+
+    /// The median of something over the pairs of a strategy.
+    pub(super) fn median(&self, strategy: Strategy, of: impl Fn(&Pair) -> f64) -> Option<f64> {
+        let values: Vec<f64> = self.of(strategy).into_iter().map(of).collect();
+        median(&values)
+    }
+
+    /// The pair whose slowdown is the median one: what the plots show.
+    pub(super) fn typical(&self, strategy: Strategy) -> Option<&Pair> {
+        let mut pairs = self.of(strategy);
+        pairs.sort_by(|one, other| {
+            one.ratio(Percentile::P99).total_cmp(&other.ratio(Percentile::P99))
+        });
+        pairs.get(pairs.len().saturating_sub(1) / 2).copied()
+    }
+
+    /// Pairs with a stall, of all.
+    pub(super) fn stalls(&self, strategy: Strategy) -> (usize, usize) {
+        let pairs = self.of(strategy);
+        (pairs.iter().filter(|pair| pair.has_stall()).count(), pairs.len())
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let pairs: Vec<Value> = self.pairs.iter().map(Pair::to_json).collect();
+        json!({
+            "size_mb": self.size_mb,
+            "foreground_rate": self.rate,
+            "window_max_seconds": self.window_max_seconds,
+            "pairs": pairs,
+        })
+    }
+}
+
+/// Both stores, and what the foreground can do on them.
+pub(super) struct Stores {
+    plain: Store,
+    paced: Store,
+    /// Half of the lower of the two peaks.
+    rate: f64,
+}
+
+impl Stores {
+    /// Makes the stores in a folder and finds out the rate of the foreground.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub(super) fn make(folder: &Path, plan: &Plan, progress: &Progress) -> Result<Self, String> {
+        let make = |name: &str, deletion| {
+            progress.say(&format!("making the {name} store"));
+            Store::make(
+                &folder.join(name),
+                deletion,
+                plan.cache_bytes,
+                plan.table_bytes,
+                plan.value_bytes,
+                plan.seed,
+            )
+        };
+        let (plain, paced) = (make("plain", Deletion::Plain)?, make("paced", Deletion::Paced)?);
+        let mut peak = f64::INFINITY;
+        for store in [&plain, &paced] {
+            progress.say("looking for the peak of the foreground");
+            store.settle(plan.quiet)?;
+            let (engine, table) = (&store.engine, &store.table);
+            // Twice: the first fills the caches.
+            foreground::peak(engine, table, plan.threads, plan.peak, plan.seed)?;
+            peak = peak.min(foreground::peak(engine, table, plan.threads, plan.peak, plan.seed)?);
+        }
+        Ok(Self { plain, paced, rate: peak / 2.0 })
+    }
+
+    /// The store that a strategy is measured on.
+    pub(super) fn of(&self, strategy: Strategy) -> &Store {
+        match strategy.deletion() {
+            Deletion::Plain => &self.plain,
+            Deletion::Paced => &self.paced,
+        }
+    }
+
+    /// Measures all pairs of one size.
+    ///
+    /// # Errors
+    /// A storage error, or an operation of the foreground that failed.
+    pub(super) fn measure(
+        &self,
+        plan: &Plan,
+        size_mb: u64,
+        progress: &Progress,
+    ) -> Result<Size, String> {
+        let strategies: Vec<Strategy> =
+            Strategy::ALL.into_iter().filter(|strategy| strategy.is_measured_at(size_mb)).collect();
+        progress.begin(&format!("{size_mb} MB"), plan.pairs * strategies.len());
+        let mut pairs = Vec::new();
+        for round in 0..plan.pairs {
+            for turn in 0..strategies.len() {
+                let Some(&strategy) = strategies.get((round + turn) % strategies.len()) else {
+                    continue;
+                };
+                progress.say(&format!("round {}, {}", round + 1, strategy.name()));
+                let number = pairs.len() as u64;
+                pairs.push(self.pair(plan, size_mb, strategy, round, number)?);
+                progress.step();
+            }
+        }
+        let window_max_seconds = plan.window_max(size_mb).as_secs_f64();
+        Ok(Size { size_mb, rate: self.rate, window_max_seconds, pairs, seed: plan.seed })
+    }
+
+    fn pair(
+        &self,
+        plan: &Plan,
+        size_mb: u64,
+        strategy: Strategy,
+        round: usize,
+        number: u64,
+    ) -> Result<Pair, String> {
+        let store = self.of(strategy);
+        let length = Length { min: plan.window_min, max: plan.window_max(size_mb) };
+        let arrival = |half: u64, expected| Arrival {
+            threads: plan.threads,
+            rate: self.rate,
+            warmup: plan.warmup,
+            expected,
+            seed: plan.seed.wrapping_add((number * 2 + half) << 8),
+        };
+        store.settle(plan.quiet)?;
+        let idle = window::idle(store, arrival(0, plan.warmup + plan.idle), plan.idle)?;
+        let bytes = size_mb * MB / 2;
+        let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
+        store.settle(plan.quiet)?;
+        let arrival = arrival(1, plan.warmup + length.max);
+        let undo = window::undo(store, arrival, length, strategy, &doomed)?;
+        strategy.tidy(store, &doomed)?;
+        let (bytes, files) = (doomed.bytes, doomed.files());
+        Ok(Pair { strategy, round, idle, undo, bytes, files })
+    }
+}

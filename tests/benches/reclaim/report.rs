@@ -1,0 +1,239 @@
+//! The results as text for a terminal of 100 columns.
+
+use crate::aims::{Aim, size_name};
+use crate::cancel::{AllCancels, Moment};
+use crate::import::Imports;
+use crate::latency::Percentile;
+use crate::pairs::{Pair, STALL_MS, Size};
+use crate::quiet::Quiet;
+use crate::results::Results;
+use crate::strategy::Strategy;
+
+/// Width of the first column.
+const NAME: usize = 26;
+
+/// The whole report.
+pub(super) fn text(results: &Results, aims: &[Aim]) -> String {
+    let mut lines =
+        vec!["Reclaim: what a cancelled job costs everybody else".to_owned(), String::new()];
+    lines.extend(results.machine.lines());
+    results.sizes.iter().for_each(|size| strategies(&mut lines, size));
+    results.cancels.iter().for_each(|all| cancels(&mut lines, all));
+    if !results.quiet.is_empty() {
+        quiet(&mut lines, &results.quiet);
+    }
+    results.imports.iter().for_each(|found| imports(&mut lines, found));
+    if let Some(repeat) = &results.repeat {
+        lines.push(String::new());
+        lines.push(format!(
+            "{} small imports cancelled in a row: {:.0} s, {:.1} ms each",
+            repeat.cycles,
+            repeat.seconds,
+            repeat.seconds * 1000.0 / repeat.cycles as f64
+        ));
+    }
+    if let Some(cost) = &results.cost {
+        lines.push(String::new());
+        lines.push(format!(
+            "Measuring an operation costs {:.0} ns, of which {:.0} ns for the clock; {:.0} ns on {} threads",
+            cost.measured, cost.clock, cost.beside_others, cost.threads
+        ));
+    }
+    verdicts(&mut lines, aims);
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn strategies(lines: &mut Vec<String>, size: &Size) {
+    let pairs = size.of(Strategy::Nothing).len();
+    lines.push(String::new());
+    lines.push(format!(
+        "A job of {} cancelled at half: {pairs} interleaved pairs, foreground {:.0} operations/s",
+        size_name(size.size_mb),
+        size.rate
+    ));
+    lines.push(String::new());
+    latencies(lines, size);
+    lines.push(String::new());
+    cleanup(lines, size);
+}
+
+/// Foreground latencies: a line of milliseconds and a line of ratios for each strategy.
+fn latencies(lines: &mut Vec<String>, size: &Size) {
+    lines.push(
+        "Foreground: median ms idle > undo, and the median ratio with its 95 % interval".to_owned(),
+    );
+    let columns: String =
+        Percentile::ALL.iter().map(|percentile| format!("{:>18}", percentile.name())).collect();
+    lines.push(format!("{:<NAME$}{columns}", ""));
+    for strategy in Strategy::ALL {
+        if size.of(strategy).is_empty() {
+            continue;
+        }
+        let (mut medians, mut ratios) = (String::new(), String::new());
+        for percentile in Percentile::ALL {
+            let idle = size.median(strategy, |pair| percentile.of(&pair.idle.latency));
+            let undo = size.median(strategy, |pair| percentile.of(&pair.undo.latency));
+            let (idle, undo) = (idle.unwrap_or(0.0), undo.unwrap_or(0.0));
+            medians.push_str(&format!("{:>18}", format!("{} > {}", short(idle), short(undo))));
+            let ratio = size.ratio(strategy, percentile).map_or_else(String::new, |ratio| {
+                format!("{}x [{},{}]", short(ratio.median), short(ratio.low), short(ratio.high))
+            });
+            ratios.push_str(&format!("{ratio:>18}"));
+        }
+        lines.push(format!("{:<NAME$}{medians}", strategy.name()));
+        lines.push(format!("{:<NAME$}{ratios}", ""));
+    }
+}
+
+/// What the cleanup did: medians.
+fn cleanup(lines: &mut Vec<String>, size: &Size) {
+    lines.push("Cleanup: medians".to_owned());
+    lines.push(format!(
+        "{:<NAME$}{:>10}{:>11}{:>10}{:>10}{:>11}{:>9}{:>11}",
+        "", "invisible", "disk back", "read", "written", "peak extra", "stalls", "throttled"
+    ));
+    for strategy in Strategy::ALL {
+        let pairs = size.of(strategy);
+        if pairs.is_empty() {
+            continue;
+        }
+        let bytes = |of: fn(&Pair) -> u64| {
+            megabytes(size.median(strategy, |pair| of(pair) as f64).unwrap_or(0.0))
+        };
+        let with = size.stalls(strategy);
+        let throttled = size.median(strategy, |pair| {
+            pair.undo.stalled_looks as f64 / pair.undo.looks.max(1) as f64 * 100.0
+        });
+        lines.push(format!(
+            "{:<NAME$}{:>10}{:>11}{:>10}{:>10}{:>11}{:>9}{:>11}",
+            strategy.name(),
+            moment(&pairs, |pair| pair.undo.gone_seconds),
+            moment(&pairs, |pair| pair.undo.back_seconds),
+            bytes(|pair| pair.undo.io.read),
+            bytes(|pair| pair.undo.io.written),
+            bytes(|pair| pair.undo.extra_bytes),
+            format!("{}/{}", with.0, with.1),
+            format!("{:.0} %", throttled.unwrap_or(0.0))
+        ));
+    }
+    lines.push(format!(
+        "read: page cache included; stalls: windows with an operation above {STALL_MS:.0} ms that idle lacks;"
+    ));
+    lines.push(format!(
+        "throttled: time for which RocksDB held writers up; > : the window ended at {:.0} s, not yet done",
+        size.window_max_seconds
+    ));
+    if size.of(Strategy::CairnRange).is_empty() {
+        lines.push(
+            "The range-deletion road is for rows written one by one: measured up to 1 GB only"
+                .to_owned(),
+        );
+    }
+}
+
+/// The median moment of something in a window; `>` if in most windows it did not come.
+fn moment(pairs: &[&Pair], of: fn(&Pair) -> Option<f64>) -> String {
+    if pairs.first().is_some_and(|pair| pair.strategy == Strategy::Nothing) {
+        return "-".to_owned();
+    }
+    let mut moments: Vec<Option<f64>> = pairs.iter().map(|pair| of(pair)).collect();
+    moments.sort_by(|one, other| {
+        one.unwrap_or(f64::INFINITY).total_cmp(&other.unwrap_or(f64::INFINITY))
+    });
+    match moments.get(moments.len() / 2).copied().flatten() {
+        Some(seconds) => seconds_text(seconds),
+        None => {
+            let longest = pairs.iter().map(|pair| pair.undo.seconds).fold(0.0, f64::max);
+            format!(">{}", seconds_text(longest))
+        }
+    }
+}
+
+fn cancels(lines: &mut Vec<String>, all: &AllCancels) {
+    lines.push(String::new());
+    lines.push(
+        "Cancel of a job that writes at full speed: ms from the call, p50 / p99 / longest"
+            .to_owned(),
+    );
+    let columns: String =
+        Moment::ALL.iter().map(|moment| format!("{:>20}", moment.name())).collect();
+    lines.push(format!("{:<20}{columns}", ""));
+    for of in all.each() {
+        let mut line = format!("{:<20}", format!("{} ({})", of.name, of.count()));
+        for moment in Moment::ALL {
+            let at = |part| of.at(moment, part).map_or_else(|| "-".to_owned(), short);
+            line.push_str(&format!("{:>20}", format!("{} / {} / {}", at(0.5), at(0.99), at(1.0))));
+        }
+        lines.push(line);
+    }
+    let bytes = all.each().map(|of| format!("{} {}", of.name, megabytes(of.bytes() as f64)));
+    lines.push(format!("bytes in when it was cancelled, medians: {}", bytes.join(", ")));
+}
+
+fn quiet(lines: &mut Vec<String>, all: &[Quiet]) {
+    lines.push(String::new());
+    lines.push("Cleanup without a foreground: medians".to_owned());
+    for quiet in all {
+        let back = |strategy| quiet.back_seconds(strategy).map_or_else(String::new, seconds_text);
+        lines.push(format!(
+            "{:<8}{} trials: disk back in {} unpaced, {} by Cairn",
+            size_name(quiet.size_mb),
+            quiet.count(),
+            back(Strategy::DeleteFiles),
+            back(Strategy::CairnFiles)
+        ));
+    }
+}
+
+fn imports(lines: &mut Vec<String>, imports: &Imports) {
+    lines.push(String::new());
+    lines.push(format!(
+        "IMPORT beside a foreground of {:.0} operations/s: median ms idle > import, ratio, idle again",
+        imports.rate
+    ));
+    for percentile in Percentile::ALL {
+        let [idle, import] = imports.medians(percentile).map(|ms| short(ms.unwrap_or(0.0)));
+        let [ratio, again] = imports.ratios(percentile).map(crate::aims::ratio);
+        let medians = format!("{idle} > {import}");
+        lines.push(format!("{:<8}{medians:>20}{ratio:>30}{again:>30}", percentile.name()));
+    }
+    let [beside, governed, ungoverned] =
+        imports.rates_mb().map(|rate| format!("{:.0} MB/s", rate.unwrap_or(0.0)));
+    lines.push(format!(
+        "rate of CSV: {beside} beside the foreground, {governed} alone, {ungoverned} alone and ungoverned"
+    ));
+}
+
+fn verdicts(lines: &mut Vec<String>, aims: &[Aim]) {
+    lines.push(String::new());
+    lines.push(format!("{:<54}{:<22}{:<15}verdict", "Aims", "found", "limit"));
+    for aim in aims {
+        let what = format!("{} {}", aim.number, aim.what);
+        let found = format!("{what:<54}{:<22}", aim.found);
+        lines.push(format!("{found}{:<15}{}", aim.limit, aim.verdict));
+        if let Some(reason) = aim.reason() {
+            lines.push(format!("    void: {reason}"));
+        }
+    }
+}
+
+/// Three digits: `0.12`, `1.23`, `12.3`, `123`.
+fn short(value: f64) -> String {
+    match value {
+        value if value < 9.995 => format!("{value:.2}"),
+        value if value < 99.95 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    }
+}
+
+fn seconds_text(seconds: f64) -> String {
+    if seconds < 0.9995 {
+        format!("{} ms", short(seconds * 1000.0))
+    } else {
+        format!("{} s", short(seconds))
+    }
+}
+
+fn megabytes(bytes: f64) -> String {
+    format!("{} MB", short(bytes / 1e6))
+}
