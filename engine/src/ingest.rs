@@ -158,9 +158,9 @@ impl Engine {
 
         let latch = self.latch(claim.owner, claim.epoch);
         let guard = latch.enter(claim.epoch)?;
-        let family = handle(self.db(), Family::Bulk)?;
         let started = std::time::Instant::now();
-        ffi::ingest(self.db(), &family, &staged.files)?;
+        let (db, files) = (std::sync::Arc::clone(self.db()), staged.files.clone());
+        self.at_usual_priority(move || ffi::ingest(&db, &handle(&db, Family::Bulk)?, &files))??;
         metrics::histogram!(crate::metrics::INGEST_SECONDS).record(started.elapsed().as_secs_f64());
         metrics::counter!(crate::metrics::INGEST_BYTES_TOTAL).increment(staged.bytes);
         self.crash().point("ingest.before_mark")?;

@@ -39,6 +39,8 @@ mod budget;
 #[cfg(feature = "store")]
 mod claim;
 #[cfg(feature = "store")]
+mod committer;
+#[cfg(feature = "store")]
 mod counter;
 #[cfg(feature = "store")]
 mod crash;

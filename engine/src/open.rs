@@ -14,6 +14,7 @@ use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
 
 use crate::batch::{Batch, Sync};
 use crate::claim::{STAGING, staging_id};
+use crate::committer::Committer;
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
 use crate::envelope::{self, Kind, kind};
@@ -25,7 +26,7 @@ use crate::key;
 use crate::key_lock::KeyLocks;
 use crate::latch::Latch;
 use crate::latches::Latches;
-use crate::latency::{Foreground, Operation};
+use crate::latency::{Foreground, Operation, is_background};
 use crate::pacer::Governor;
 use crate::pacer::feedback::Feedback;
 use crate::reclaimer::{ReclaimHandle, Shared};
@@ -95,6 +96,7 @@ struct Inner {
     counter: Counter,
     reclaim: OnceLock<ReclaimHandle>,
     feedback: OnceLock<Feedback>,
+    committer: Committer,
 }
 
 impl Drop for Inner {
@@ -200,6 +202,7 @@ impl Engine {
             counter: Counter::default(),
             reclaim: OnceLock::new(),
             feedback: OnceLock::new(),
+            committer: Committer::start()?,
             options,
         });
         let engine = Self { inner };
@@ -209,7 +212,7 @@ impl Engine {
         }
         let shared = Shared::new(&engine, engine.inner.options.reclaim_paused)?;
         let waker = shared.clone();
-        engine.inner.views.on_change(Box::new(move || waker.wake()));
+        engine.inner.views.on_change(Box::new(move || waker.view_closed()));
         let handle = if engine.inner.options.read_only {
             ReclaimHandle::idle(shared)
         } else {
@@ -254,7 +257,17 @@ impl Engine {
         if self.inner.options.read_only {
             return Err(EngineError::ReadOnly);
         }
-        batch.write(&self.inner.db, sync)
+        let db = Arc::clone(&self.inner.db);
+        self.at_usual_priority(move || batch.write(&db, sync))?
+    }
+
+    /// Does something that others wait for: on a background thread, by a thread that is not kept waiting
+    /// for a processor.
+    pub(crate) fn at_usual_priority<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        if is_background() { self.inner.committer.run(work) } else { Ok(work()) }
     }
 
     /// Applies a batch of `owner` unless the owner has moved on to a later epoch.

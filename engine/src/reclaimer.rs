@@ -12,6 +12,7 @@ mod steps;
 mod work;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -68,6 +69,9 @@ struct Common {
     events: broadcast::Sender<ReclaimEvent>,
     /// Ends a running compaction at shutdown.
     compaction_stop: CompactionStop,
+    /// A tombstone waits for views to close. Without one, a view that closes wakes nobody: thousands do in
+    /// a second.
+    waits_for_views: AtomicBool,
 }
 
 /// The part that the thread, the handle and the views share.
@@ -98,6 +102,7 @@ impl Shared {
             finished: watch::Sender::new(0),
             events: broadcast::Sender::new(EVENTS_KEPT),
             compaction_stop: CompactionStop::new(),
+            waits_for_views: AtomicBool::new(false),
         })))
     }
 
@@ -127,6 +132,15 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A view was closed: lets tombstones that wait for that be looked at again now.
+    pub(crate) fn view_closed(&self) {
+        if self.0.waits_for_views.load(Ordering::Relaxed)
+            && self.0.waits_for_views.swap(false, Ordering::Relaxed)
+        {
+            self.wake();
+        }
     }
 
     /// Lets everything that waits be looked at again now.
@@ -334,7 +348,11 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
     };
     let mut done = Done::default();
     match step {
-        Step::WaitForViews => done.wait_for = Some(look.readers()),
+        Step::WaitForViews => {
+            // A view that closes just before this is noticed after the back-off.
+            shared.0.waits_for_views.store(true, Ordering::Relaxed);
+            done.wait_for = Some(look.readers());
+        }
         Step::RemoveStaging => steps::remove_staging(&stopped, engine, id, &mut done)?,
         Step::DropFiles => steps::drop_files(engine, &look, &mut done)?,
         Step::DeleteRange => steps::delete_range(engine, &look, &mut done)?,
