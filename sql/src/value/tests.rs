@@ -1,3 +1,4 @@
+use datafusion::common::ScalarValue;
 use proptest::prelude::*;
 
 use super::*;
