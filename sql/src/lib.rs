@@ -10,10 +10,12 @@ pub mod ast;
 pub mod csv;
 pub mod descriptor;
 mod dialect;
+mod entry;
 pub mod error;
 mod lex;
 mod parse;
 mod print;
+mod recode;
 pub mod row;
 mod sources;
 pub mod value;
@@ -56,9 +58,9 @@ mod variables;
 mod views;
 
 pub use ast::{Parsed, Statement};
-pub use descriptor::record::recode;
 pub use error::{Result, SqlError};
 pub use parse::parse;
+pub use recode::recode;
 
 #[cfg(feature = "store")]
 pub use database::{Database, DatabaseOptions};

@@ -287,15 +287,6 @@ impl Stored {
     }
 }
 
-/// Decodes the body of a record of this crate, and encodes what was understood. For those who check the
-/// decoders from outside.
-///
-/// # Errors
-/// [`Corruption`] for what no release has written, and for kinds of other crates.
-pub fn recode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Vec<u8>, Corruption> {
-    Ok(Record::decode(key, kind, body)?.stored().body)
-}
-
 fn decode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Record, &'static str> {
     const TEXT: &str = "a name in UTF-8";
     fn message<M: Message + Default>(body: &[u8]) -> Result<M, &'static str> {
