@@ -4,10 +4,11 @@
 
 SHELL := /bin/bash
 SCALE ?= 0.5
+SECONDS ?= 60
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test check doc setup
+.PHONY: help build demo test check doc fuzz setup
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -28,6 +29,9 @@ check: setup ## formatting and lints
 
 doc: setup ## the documentation of all crates
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+fuzz: ## run each fuzz target (SECONDS=60 each)
+	@.ci/fuzz $(SECONDS)
 
 # Rust and a C++ compiler are expected; libclang, which the RocksDB bindings need, is installed if it is missing.
 setup:
