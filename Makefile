@@ -4,14 +4,11 @@
 
 SHELL := /bin/bash
 SCALE ?= 0.5
-# RocksDB and all other dependencies are at opt-level 3 in release too; PROFILE=dist optimises our own crates
-# as well and compiles everything again.
-PROFILE ?= release
-ARGS ?=
+SECONDS ?= 60
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test bench-reclaim check doc setup
+.PHONY: help build demo test bench-reclaim check doc fuzz setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +32,9 @@ check: setup ## formatting and lints
 
 doc: setup ## the documentation of all crates
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+fuzz: ## run each fuzz target (SECONDS=60 each)
+	@.ci/fuzz $(SECONDS)
 
 # Rust and a C++ compiler are expected; libclang, which the RocksDB bindings need, is installed if it is missing.
 setup:

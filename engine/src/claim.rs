@@ -7,14 +7,7 @@
 //! catalog's), or [`Engine::condemn`] when it is cancelled or fails (each claim becomes a
 //! tombstone). Neither needs the job's code, nor looks at rows: the cost is the number of claims.
 //!
-//! Keys in the family `claims`, all integers big-endian:
-//!
-//! ```text
-//! owner u64 | 0x01 | id u64   claim    what is owned
-//! owner u64 | 0x02 | id u64   intent   the batch that may be under way (see `ingest`)
-//! owner u64 | 0x03 | id u64   mark     what has been ingested so far
-//! owner 0   | 0x00            counter  first id never handed out
-//! ```
+//! What is stored about a claim, and under which keys, is in `record.rs`.
 //!
 //! Claiming and condemning the same owner must not run at the same time; `cairn-jobs` holds the
 //! job's mutex around both, and condemns again in the batch that ends the job.
@@ -22,87 +15,16 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-
 use crate::batch::{Batch, Sync};
 use crate::envelope::kind;
-use crate::error::{EngineError, Result, corrupt_body, io_error};
+use crate::error::{EngineError, Result, io_error};
 use crate::family::Family;
-use crate::id::{Epoch, OwnerId, SpanFamily, SpanId, SpanRef};
+use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
 use crate::open::Engine;
-use crate::tombstone::Tombstone;
-
-pub(crate) const CLAIM: u8 = 1;
-pub(crate) const INTENT: u8 = 2;
-pub(crate) const MARK: u8 = 3;
+use crate::record::{CLAIM, Claim, ClaimKind, INTENT, MARK, Tombstone, split_claims_key};
 
 /// The folder of staging folders in a store.
 pub(crate) const STAGING: &str = "staging";
-
-/// What a claim covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimKind {
-    /// Keys of a new span, and its staging folder.
-    Span(SpanFamily),
-    /// A staging folder only.
-    Scratch,
-}
-
-/// A durable claim of one owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The span id, and the name of the staging folder.
-    pub id: SpanId,
-    /// Who may write.
-    pub owner: OwnerId,
-    /// The epoch in which it was claimed. Later epochs of the same owner may use it too.
-    pub epoch: Epoch,
-    /// What is owned.
-    pub what: ClaimKind,
-}
-
-impl Claim {
-    /// The claimed span, unless this is scratch.
-    #[must_use]
-    pub fn span(&self) -> Option<SpanRef> {
-        match self.what {
-            ClaimKind::Span(family) => Some(SpanRef { id: self.id, family }),
-            ClaimKind::Scratch => None,
-        }
-    }
-
-    /// The same claim, used by a later epoch of its owner (after a restart, say).
-    #[must_use]
-    pub fn at(self, epoch: Epoch) -> Self {
-        Self { epoch, ..self }
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ClaimRecord {
-    #[prost(uint64, tag = "1")]
-    pub(crate) epoch: u64,
-    /// 0: scratch, 1: span in `rows`, 2: span in `bulk`.
-    #[prost(uint32, tag = "2")]
-    pub(crate) keys: u32,
-}
-
-pub(crate) fn keys_to_u32(what: Option<SpanFamily>) -> u32 {
-    match what {
-        None => 0,
-        Some(SpanFamily::Rows) => 1,
-        Some(SpanFamily::Bulk) => 2,
-    }
-}
-
-pub(crate) fn keys_from_u32(keys: u32) -> Option<Option<SpanFamily>> {
-    match keys {
-        0 => Some(None),
-        1 => Some(Some(SpanFamily::Rows)),
-        2 => Some(Some(SpanFamily::Bulk)),
-        _ => None,
-    }
-}
 
 /// The key of a claim, intent or mark.
 pub(crate) fn claims_key(owner: OwnerId, tag: u8, id: SpanId) -> [u8; 17] {
@@ -111,24 +33,6 @@ pub(crate) fn claims_key(owner: OwnerId, tag: u8, id: SpanId) -> [u8; 17] {
     key[8] = tag;
     key[9..].copy_from_slice(&id.raw().to_be_bytes());
     key
-}
-
-/// Takes a key of `claims` apart.
-pub(crate) fn split_claims_key(key: &[u8]) -> Option<(OwnerId, u8, SpanId)> {
-    let (owner, rest) = key.split_first_chunk::<8>()?;
-    let (&tag, id) = rest.split_first()?;
-    let id: [u8; 8] = id.try_into().ok()?;
-    let owner = OwnerId::from_raw(u64::from_be_bytes(*owner));
-    Some((owner, tag, SpanId::from_raw(u64::from_be_bytes(id))))
-}
-
-fn decode(key: &[u8], body: &[u8]) -> Result<Claim> {
-    let bad = |expected: &str| corrupt_body(Family::Claims, key, expected);
-    let (owner, _, id) = split_claims_key(key).ok_or_else(|| bad("a 17-byte key"))?;
-    let record = ClaimRecord::decode(body).map_err(|_| bad("a claim record"))?;
-    let keys = keys_from_u32(record.keys).ok_or_else(|| bad("a known kind of claim"))?;
-    let what = keys.map_or(ClaimKind::Scratch, ClaimKind::Span);
-    Ok(Claim { id, owner, epoch: Epoch::from_raw(record.epoch), what })
 }
 
 impl Engine {
@@ -141,11 +45,9 @@ impl Engine {
     pub fn claim(&self, owner: OwnerId, epoch: Epoch, what: ClaimKind) -> Result<Claim> {
         let id = self.new_span_id()?;
         let claim = Claim { id, owner, epoch, what };
-        let keys = keys_to_u32(claim.span().map(|span| span.family));
-        let record = ClaimRecord { epoch: epoch.raw(), keys };
         let mut batch = Batch::new();
         let key = claims_key(owner, CLAIM, id);
-        batch.put_record(Family::Claims, &key, kind::CLAIM, &record.encode_to_vec());
+        batch.put_record(Family::Claims, &key, kind::CLAIM, &claim.encode());
         self.crash().point("claim.before")?;
         self.commit_fenced(owner, epoch, batch, Sync::Yes)?;
         self.crash().point("claim.after")?;
@@ -163,7 +65,7 @@ impl Engine {
         prefix.push(CLAIM);
         self.records(Family::Claims, &prefix)?
             .into_iter()
-            .map(|(key, record)| decode(&key, &record?.1))
+            .map(|(key, record)| Ok(Claim::decode(&key, &record?.1)?))
             .collect()
     }
 
@@ -175,7 +77,7 @@ impl Engine {
         let mut claims = Vec::new();
         for (key, record) in self.records(Family::Claims, &[])? {
             if split_claims_key(&key).is_some_and(|(_, tag, _)| tag == CLAIM) {
-                claims.push(decode(&key, &record?.1)?);
+                claims.push(Claim::decode(&key, &record?.1)?);
             }
         }
         Ok(claims)

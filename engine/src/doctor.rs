@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::claim::{CLAIM, split_claims_key};
 use crate::counter::{COUNTER_KEY, durable_end};
 use crate::error::Result;
 use crate::family::Family;
 use crate::id::{SpanFamily, SpanId};
 use crate::key;
 use crate::open::{Engine, handle};
+use crate::record::{CLAIM, split_claims_key};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

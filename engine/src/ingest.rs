@@ -18,54 +18,17 @@
 //! synced intent is durable, because both are in one log.
 
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 
 use crate::batch::{Batch, Sync};
-use crate::claim::{Claim, INTENT, MARK, claims_key};
+use crate::claim::claims_key;
 use crate::envelope::kind;
-use crate::error::{EngineError, Result, corrupt_body, io_error};
+use crate::error::{EngineError, Result, io_error};
 use crate::family::Family;
 use crate::ffi;
 use crate::open::{Engine, handle};
+use crate::record::{Claim, INTENT, IntentRecord, MARK, MarkRecord};
 use crate::writer::StagedBatch;
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct IntentRecord {
-    #[prost(uint64, tag = "1")]
-    pub(crate) epoch: u64,
-    #[prost(uint64, tag = "2")]
-    pub(crate) number: u64,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) first_key: Bytes,
-    #[prost(bytes = "bytes", tag = "4")]
-    pub(crate) last_key: Bytes,
-    #[prost(uint64, tag = "5")]
-    pub(crate) rows: u64,
-    #[prost(uint64, tag = "6")]
-    pub(crate) bytes: u64,
-    #[prost(bytes = "bytes", tag = "7")]
-    pub(crate) checkpoint: Bytes,
-    #[prost(string, repeated, tag = "8")]
-    pub(crate) files: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct MarkRecord {
-    /// Number of the last batch in the span.
-    #[prost(uint64, tag = "1")]
-    pub(crate) number: u64,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) checkpoint: Bytes,
-    /// Smallest and largest user key in the span.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) first_key: Bytes,
-    #[prost(bytes = "bytes", tag = "4")]
-    pub(crate) last_key: Bytes,
-    #[prost(uint64, tag = "5")]
-    pub(crate) rows: u64,
-    #[prost(uint64, tag = "6")]
-    pub(crate) bytes: u64,
-}
 
 /// What a claimed span holds, and where its writer goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -186,8 +149,7 @@ impl Engine {
         let mut mark = self.mark(claim)?;
         let key = claims_key(claim.owner, INTENT, claim.id);
         if let Some(body) = self.get_record(Family::Claims, &key, kind::INTENT)? {
-            let intent = IntentRecord::decode(body)
-                .map_err(|_| corrupt_body(Family::Claims, &key, "an intent record"))?;
+            let intent = IntentRecord::read(&key, body)?;
             let mut batch = Batch::new();
             batch.delete(Family::Claims, &key);
             if self.get_row(span, &intent.first_key)?.is_some() {
@@ -207,8 +169,7 @@ impl Engine {
         let Some(body) = self.get_record(Family::Claims, &key, kind::MARK)? else {
             return Ok(None);
         };
-        let damaged = |_| corrupt_body(Family::Claims, &key, "a mark record");
-        MarkRecord::decode(body).map(Some).map_err(damaged)
+        Ok(Some(MarkRecord::read(&key, body)?))
     }
 }
 

@@ -20,13 +20,14 @@
 //! # }
 //! ```
 //!
-//! Without the default feature `store` only the codecs are built (keys, envelopes): no RocksDB.
+//! Without the default feature `store` only the codecs are built (keys, envelopes, records): no RocksDB.
 
 pub mod envelope;
 mod error;
 mod family;
 mod id;
 pub mod key;
+mod record;
 
 #[cfg(feature = "store")]
 mod baseline;
@@ -96,6 +97,7 @@ pub use error::{Corruption, EngineError, Panicked, Result};
 pub use family::Family;
 pub use id::{Epoch, OwnerId, SpanFamily, SpanId, SpanRef};
 pub use latch::{EpochLock, Latch};
+pub use record::{Claim, ClaimKind, Tombstone, recode};
 
 #[cfg(feature = "store")]
 pub use baseline::Comparison;
@@ -103,8 +105,6 @@ pub use baseline::Comparison;
 pub use batch::{Batch, Sync};
 #[cfg(feature = "store")]
 pub use budget::Class;
-#[cfg(feature = "store")]
-pub use claim::{Claim, ClaimKind};
 #[cfg(feature = "store")]
 pub use crash::CrashPlan;
 #[cfg(feature = "store")]
@@ -125,8 +125,6 @@ pub use pacer::{Governor, GovernorStatus};
 pub use reclaimer::{ReclaimCounts, ReclaimEvent, ReclaimHandle, TombstoneStatus};
 #[cfg(feature = "store")]
 pub use rocksdb;
-#[cfg(feature = "store")]
-pub use tombstone::Tombstone;
 #[cfg(feature = "store")]
 pub use tuning::Tuning;
 #[cfg(feature = "store")]

@@ -26,7 +26,7 @@ use crate::id::SpanId;
 use crate::open::{Engine, WeakEngine};
 use crate::pacer::Governor;
 use crate::reclaim::{Pass, Step, next_step};
-use crate::tombstone::Tombstone;
+use crate::record::Tombstone;
 use steps::{Done, Look};
 use work::Work;
 pub use work::{ReclaimEvent, TombstoneStatus};

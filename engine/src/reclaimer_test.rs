@@ -7,12 +7,12 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use crate::batch::{Batch, Sync};
-use crate::claim::{Claim, ClaimKind};
 use crate::family::Family;
 use crate::ffi::{self, CompactionStop};
 use crate::id::{Epoch, OwnerId, SpanFamily, SpanId, SpanRef};
 use crate::key;
 use crate::open::{Engine, Options, handle};
+use crate::record::{Claim, ClaimKind};
 use crate::writer::SpanWriter;
 
 const OWNER: OwnerId = OwnerId::from_raw(77);

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use crate::claim::Claim;
 use crate::error::{EngineError, Result, io_error};
 use crate::ffi::SstWriter;
 use crate::id::SpanRef;
 use crate::key;
 use crate::open::Engine;
+use crate::record::Claim;
 
 /// Size at which a file is cut: RocksDB's own target, 64 MiB.
 pub const FILE_BYTES: u64 = 64 << 20;

@@ -12,8 +12,7 @@
 
 use std::fmt;
 
-use cairn_engine::blocking::Panicked;
-use cairn_engine::{Corruption, EngineError};
+use cairn_engine::{Corruption, EngineError, Panicked};
 
 /// The result of a call about jobs.
 pub type Result<T, E = JobError> = std::result::Result<T, E>;

@@ -46,56 +46,97 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Without the default feature `store` only records and values of settings can be read and written: no
+//! RocksDB.
 
-mod adopt;
-mod attempt;
-mod cancel;
+#![cfg_attr(
+    not(feature = "store"),
+    allow(dead_code, reason = "what is read and written there, nobody acts on")
+)]
+
 mod clock;
-mod context;
-mod control;
-mod doctor;
-mod edge;
 pub mod error;
 mod history;
 mod id;
-mod job;
-mod kind;
-mod list;
-mod metrics;
-mod migrate;
-mod ownership;
 mod progress;
 mod record;
-mod registry;
-mod retention;
-mod retry;
-mod revert;
 mod settings;
-mod slots;
 pub mod state;
+
+#[cfg(feature = "store")]
+mod adopt;
+#[cfg(feature = "store")]
+mod attempt;
+#[cfg(feature = "store")]
+mod cancel;
+#[cfg(feature = "store")]
+mod context;
+#[cfg(feature = "store")]
+mod control;
+#[cfg(feature = "store")]
+mod doctor;
+#[cfg(feature = "store")]
+mod edge;
+#[cfg(feature = "store")]
+mod job;
+#[cfg(feature = "store")]
+mod kind;
+#[cfg(feature = "store")]
+mod list;
+#[cfg(feature = "store")]
+mod metrics;
+#[cfg(feature = "store")]
+mod migrate;
+#[cfg(feature = "store")]
+mod ownership;
+#[cfg(feature = "store")]
+mod registry;
+#[cfg(feature = "store")]
+mod retention;
+#[cfg(feature = "store")]
+mod retry;
+#[cfg(feature = "store")]
+mod revert;
+#[cfg(feature = "store")]
+mod slots;
+#[cfg(feature = "store")]
 mod stop;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-mod watch;
-mod worker;
-
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "store")]
+mod watch;
+#[cfg(feature = "store")]
+mod worker;
 
 pub use clock::{Clock, Sleep, SystemClock, UnixMillis};
-pub use context::{Context, Publisher, RecoveredSpan, ThreadContext, UndoContext};
-pub use control::{CancelOutcome, ControlOptions, PauseOutcome, ResumeOutcome};
-pub use doctor::doctor;
-pub use edge::CRASH_POINTS;
 pub use error::{Failure, JobError, Result, Stop};
 pub use history::{ENTRIES_MAX, HistoryEntry};
 pub use id::JobId;
-pub use kind::{JobKind, NewJob, Policy};
-pub use list::JobView;
 pub use progress::Progress;
-pub use registry::{Jobs, JobsOptions, Submission};
-pub use settings::{Setting, SettingType, Settings, ShownSetting, Value};
+pub use record::recode;
+pub use settings::{Setting, SettingType, ShownSetting, Value};
 pub use state::{Cause, State};
+
+#[cfg(feature = "store")]
+pub use context::{Context, Publisher, RecoveredSpan, ThreadContext, UndoContext};
+#[cfg(feature = "store")]
+pub use control::{CancelOutcome, ControlOptions, PauseOutcome, ResumeOutcome};
+#[cfg(feature = "store")]
+pub use doctor::doctor;
+#[cfg(feature = "store")]
+pub use edge::CRASH_POINTS;
+#[cfg(feature = "store")]
+pub use kind::{JobKind, NewJob, Policy};
+#[cfg(feature = "store")]
+pub use list::JobView;
+#[cfg(feature = "store")]
+pub use registry::{Jobs, JobsOptions, Submission};
+#[cfg(feature = "store")]
+pub use settings::Settings;
+#[cfg(feature = "store")]
 pub use watch::JobEvent;
 
 /// The examples of the README are compiled and run as documentation tests.

@@ -12,17 +12,23 @@
 //! reads neither payloads nor checkpoints. Bodies are protobuf.
 //!
 //! [`Control`] is what the rest of the crate works with; [`ControlRecord`] is its stored form, and
-//! [`Control::decode`] is the only way from one to the other.
+//! [`Control::decode`] is the only way from one to the other. Putting and loading is in
+//! `record/store.rs`.
+
+#[cfg(feature = "store")]
+mod store;
 
 use bytes::Bytes;
 use cairn_engine::envelope::kind;
-use cairn_engine::{Batch, Corruption, Engine, Epoch, Family};
+use cairn_engine::{Corruption, Epoch, Family, Kind};
 use prost::Message;
 
 use crate::clock::UnixMillis;
-use crate::error::{Failure, Result};
+use crate::error::Failure;
+use crate::history::{self, HistoryRecord};
 use crate::id::JobId;
 use crate::progress::Progress;
+use crate::settings::{self, SettingRecord};
 use crate::state::{Cause, Standing, State};
 
 pub(crate) const FIRST: u8 = 1;
@@ -205,12 +211,6 @@ impl Control {
         }
     }
 
-    /// Adds the record to a batch.
-    pub(crate) fn put(&self, batch: &mut Batch) {
-        let key = key(FIRST, self.id);
-        batch.put_record(Family::Jobs, &key, kind::JOB_CONTROL, &self.record().encode_to_vec());
-    }
-
     /// Reads a stored control record.
     pub(crate) fn decode(key: &[u8], body: &[u8]) -> Result<Self, Corruption> {
         let bad = |expected: &str| Corruption::new(Family::Jobs, key, expected);
@@ -247,73 +247,57 @@ impl Control {
             history_next: record.history_next,
         })
     }
-
-    pub(crate) fn load(engine: &Engine, id: JobId) -> Result<Option<Self>> {
-        let key = key(FIRST, id);
-        let Some(body) = engine.get_record(Family::Jobs, &key, kind::JOB_CONTROL)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self::decode(&key, &body)?))
-    }
-
-    /// All jobs in order of submission, each readable or damaged. Reads no payload.
-    pub(crate) fn load_all(engine: &Engine) -> Result<Vec<Result<Self, Corruption>>> {
-        let records = engine.records(Family::Jobs, &[FIRST])?;
-        let decode =
-            |(key, record): (Bytes, Result<(_, Bytes), Corruption>)| Self::decode(&key, &record?.1);
-        Ok(records.into_iter().map(decode).collect())
-    }
 }
 
 impl PayloadRecord {
-    pub(crate) fn put(&self, batch: &mut Batch, id: JobId) {
-        let key = key(SECOND, id);
-        batch.put_record(Family::Jobs, &key, kind::JOB_PAYLOAD, &self.encode_to_vec());
-    }
-
-    pub(crate) fn load(engine: &Engine, id: JobId) -> Result<Self> {
-        let key = key(SECOND, id);
-        let bad = |expected: &str| Corruption::new(Family::Jobs, &key, expected);
-        let body = engine
-            .get_record(Family::Jobs, &key, kind::JOB_PAYLOAD)?
-            .ok_or_else(|| bad("the payload of a job"))?;
-        Ok(Self::decode(body).map_err(|_| bad("a job payload record"))?)
+    pub(crate) fn from_body(key: &[u8], body: Bytes) -> Result<Self, Corruption> {
+        Self::decode(body).map_err(|_| Corruption::new(Family::Jobs, key, "a job payload record"))
     }
 }
 
 impl CheckpointRecord {
-    pub(crate) fn put(&self, batch: &mut Batch, id: JobId) {
-        let key = key(SECOND, id);
-        batch.put_record(Family::Progress, &key, kind::JOB_CHECKPOINT, &self.encode_to_vec());
-    }
-
-    pub(crate) fn load(engine: &Engine, id: JobId) -> Result<Option<Self>> {
-        let key = key(SECOND, id);
-        let body = engine.get_record(Family::Progress, &key, kind::JOB_CHECKPOINT)?;
-        body.map(|body| Self::from_body(&key, body)).transpose()
-    }
-
     /// Reads a checkpoint from a record of this crate or from the mark of a span.
-    pub(crate) fn from_body(key: &[u8], body: Bytes) -> Result<Self> {
+    pub(crate) fn from_body(key: &[u8], body: Bytes) -> Result<Self, Corruption> {
         let damage = |_| Corruption::new(Family::Progress, key, "a job checkpoint record");
-        Ok(Self::decode(body).map_err(damage)?)
+        Self::decode(body).map_err(damage)
     }
 }
 
 impl ProgressRecord {
-    pub(crate) fn put(&self, batch: &mut Batch, id: JobId) {
-        let key = key(FIRST, id);
-        batch.put_record(Family::Progress, &key, kind::JOB_PROGRESS, &self.encode_to_vec());
+    pub(crate) fn from_body(key: &[u8], body: Bytes) -> Result<Self, Corruption> {
+        let damage = |_| Corruption::new(Family::Progress, key, "a job progress record");
+        Self::decode(body).map_err(damage)
     }
+}
 
-    pub(crate) fn load(engine: &Engine, id: JobId) -> Result<Option<Self>> {
-        let key = key(FIRST, id);
-        let Some(body) = engine.get_record(Family::Progress, &key, kind::JOB_PROGRESS)? else {
-            return Ok(None);
-        };
-        let damage = |_| Corruption::new(Family::Progress, &key, "a job progress record");
-        Ok(Some(Self::decode(body).map_err(damage)?))
-    }
+/// Decodes the body of a record of this crate, and encodes what was understood. For those who check the
+/// decoders from outside.
+///
+/// # Errors
+/// [`Corruption`] for what no release has written, and for kinds of other crates.
+pub fn recode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Vec<u8>, Corruption> {
+    let which = split_key(key).map(|(which, _)| which);
+    let bytes = Bytes::copy_from_slice(body);
+    Ok(match (kind, which) {
+        (kind::JOB_CONTROL, Some(FIRST)) => Control::decode(key, body)?.record().encode_to_vec(),
+        (kind::JOB_PAYLOAD, Some(SECOND)) => PayloadRecord::from_body(key, bytes)?.encode_to_vec(),
+        (kind::JOB_PROGRESS, Some(FIRST)) => {
+            let progress = Progress::from(ProgressRecord::from_body(key, bytes)?);
+            ProgressRecord::from(progress).encode_to_vec()
+        }
+        (kind::JOB_CHECKPOINT, Some(SECOND)) => {
+            CheckpointRecord::from_body(key, bytes)?.encode_to_vec()
+        }
+        (kind::JOB_HISTORY, _) => {
+            history::decode(key, &bytes)?;
+            HistoryRecord::from_body(key, &bytes)?.encode_to_vec()
+        }
+        (kind::SETTING, _) => {
+            let (_, value) = settings::decode(key, &bytes)?;
+            SettingRecord { value: value.to_string() }.encode_to_vec()
+        }
+        _ => return Err(Corruption::new(Family::Jobs, key, "a record of jobs under its key")),
+    })
 }
 
 impl From<Progress> for ProgressRecord {

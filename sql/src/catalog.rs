@@ -34,9 +34,7 @@ mod bootstrap;
 mod change;
 mod constant;
 mod ddl;
-mod descriptor;
 pub mod names;
-mod record;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -44,18 +42,17 @@ mod users;
 
 pub use change::{COLUMNS_MAX, CatalogChange, NewColumn, NewTable};
 pub use ddl::{Ddl, Surroundings, column_type, show_create_table};
-pub use descriptor::{
-    BulkSpan, Column, DatabaseDescriptor, DescriptorState, Index, KeyPart, SPANS_MAX,
-    SchemaDescriptor, TableDescriptor,
-};
 pub use snapshot::CatalogSnapshot;
-pub use users::User;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use cairn_engine::{Batch, Engine, EngineError, ReadView, Sync};
 
+pub use crate::descriptor::{
+    BulkSpan, Column, DatabaseDescriptor, DescriptorState, Index, KeyPart, SPANS_MAX,
+    SchemaDescriptor, TableDescriptor, User,
+};
 use crate::error::{Result, SqlError};
 
 /// Latches of tables that nobody holds are forgotten when there are this many entries.

@@ -6,6 +6,7 @@
 //! classified by a person.
 
 pub mod code;
+#[cfg(feature = "store")]
 mod convert;
 mod syntax;
 #[cfg(test)]

@@ -32,7 +32,6 @@
 
 pub(crate) mod args;
 mod batches;
-mod csv;
 mod job;
 mod merge;
 mod options;

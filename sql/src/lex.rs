@@ -54,6 +54,11 @@ impl Lexeme {
         }
     }
 
+    /// Whether it is a word, quoted or not.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.token, Token::Word(_))
+    }
+
     fn opens(&self) -> bool {
         matches!(self.token, Token::LParen | Token::LBracket | Token::LBrace)
     }

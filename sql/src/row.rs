@@ -32,14 +32,18 @@
 //! Decoders are total: bytes that no encoder wrote are a [`RowDamage`], never a panic and never a
 //! guess.
 
+#[cfg(feature = "store")]
 mod append;
 mod codec;
+#[cfg(feature = "store")]
 mod read;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "store")]
 pub use append::RowAppender;
 pub use codec::{Projection, RowCodec, RowSink};
+#[cfg(feature = "store")]
 pub use read::RowReader;
 
 use cairn_engine::SpanId;

@@ -19,8 +19,8 @@ use crate::id::{SpanId, SpanRef};
 use crate::key;
 use crate::open::{Engine, handle};
 use crate::reclaim::Survey;
+use crate::record::Tombstone;
 use crate::residue::{File, Residue};
-use crate::tombstone::Tombstone;
 use crate::trash;
 use crate::view::Readers;
 

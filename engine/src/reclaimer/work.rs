@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::id::{OwnerId, SpanId};
 use crate::reclaim::{Pass, Step};
-use crate::tombstone::Tombstone;
+use crate::record::Tombstone;
 
 pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);

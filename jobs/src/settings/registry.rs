@@ -187,7 +187,9 @@ impl Setting {
         ALL
     }
 
-    pub(super) fn find(name: &str) -> Option<&'static Self> {
+    /// The setting of this name, in whatever case.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
         ALL.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
     }
 
@@ -213,7 +215,11 @@ impl Setting {
         }
     }
 
-    pub(super) fn parse(&self, text: &str) -> Result<Value, Failure> {
+    /// Reads a value of this setting.
+    ///
+    /// # Errors
+    /// 22023 for a value that cannot be read or is out of range.
+    pub fn parse(&self, text: &str) -> Result<Value, Failure> {
         let bad = || {
             let message =
                 format!("invalid value for cluster setting \"{}\": \"{text}\"", self.name);

@@ -1,4 +1,4 @@
-use cairn_engine::Options;
+use cairn_engine::{Engine, Options};
 
 use super::*;
 

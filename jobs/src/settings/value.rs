@@ -77,7 +77,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if let Ok(seconds) = rest.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+        return seconds.checked_mul(1000).map(Duration::from_millis);
     }
     let mut total_ms = 0_u64;
     let mut units = TIMES.into_iter();
@@ -139,6 +139,9 @@ mod tests {
             ("h", None),
             ("", None),
             ("5parsecs", None),
+            ("18446744073709551", Some(18_446_744_073_709_551_000)),
+            // More milliseconds than there is room for.
+            ("18446744073709552", None),
         ] {
             assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
         }

@@ -12,16 +12,15 @@ use bytes::Bytes;
 use cairn_engine::key::Direction;
 use cairn_engine::{Batch, Engine, Family, OwnerId, SpanId, SpanRef};
 
-use super::descriptor::{
-    BulkSpan, Column, DatabaseDescriptor, DescriptorState, Index, KeyPart, SPANS_MAX,
-    SchemaDescriptor, TableDescriptor,
-};
 use super::names::{
     ADMIN_ROLE, PUBLIC_SCHEMA, ROOT_USER, check_name, check_schema_name, check_user_name,
 };
-use super::record;
 use super::snapshot::{CatalogSnapshot, ROOT_PARENT};
-use super::users::User;
+use crate::descriptor::record::{self, Stored};
+use crate::descriptor::{
+    BulkSpan, Column, DatabaseDescriptor, DescriptorState, Index, KeyPart, SPANS_MAX,
+    SchemaDescriptor, TableDescriptor, User,
+};
 use crate::error::{Result, SqlError, code};
 use crate::value::ColumnType;
 
@@ -111,7 +110,7 @@ impl<'a> CatalogChange<'a> {
             name: name.to_owned(),
             extension: Bytes::new(),
         };
-        record::put_database(&mut self.batch, &database);
+        self.put(&Stored::database(&database));
         self.next.databases.insert(id, Arc::new(database));
         self.reserve(ROOT_PARENT, name, id);
         self.insert_schema(id, PUBLIC_SCHEMA)?;
@@ -144,7 +143,7 @@ impl<'a> CatalogChange<'a> {
             name: name.to_owned(),
             extension: Bytes::new(),
         };
-        record::put_schema(&mut self.batch, &schema);
+        self.put(&Stored::schema(&schema));
         self.next.schemas.insert(id, Arc::new(schema));
         self.reserve(database_id, name, id);
         Ok(id)
@@ -321,8 +320,12 @@ impl<'a> CatalogChange<'a> {
         self.put_table(table)
     }
 
+    fn put(&mut self, record: &Stored) {
+        self.batch.put_record(Family::Catalog, &record.key, record.kind, &record.body);
+    }
+
     fn put_table(&mut self, table: TableDescriptor) -> Arc<TableDescriptor> {
-        record::put_table(&mut self.batch, &table);
+        self.put(&Stored::table(&table));
         let table = Arc::new(table);
         self.next.tables.insert(table.id, Arc::clone(&table));
         table
@@ -334,7 +337,7 @@ impl<'a> CatalogChange<'a> {
     }
 
     fn reserve(&mut self, parent: u64, name: &str, id: u64) {
-        record::put_name(&mut self.batch, parent, name, id);
+        self.put(&Stored::name(parent, name, id));
         self.next.names.entry(parent).or_default().insert(name.to_owned(), id);
     }
 
@@ -361,7 +364,7 @@ impl<'a> CatalogChange<'a> {
             return Err(SqlError::new(code::DUPLICATE_OBJECT, message));
         }
         let user = User { name: name.to_owned(), can_login, extension: Bytes::new() };
-        record::put_user(&mut self.batch, &user);
+        self.put(&Stored::user(&user));
         self.next.users.users.insert(user.name.clone(), user);
         Ok(())
     }
@@ -401,7 +404,7 @@ impl<'a> CatalogChange<'a> {
         if !self.next.users.memberships.insert((member.to_owned(), role.to_owned())) {
             return Ok(false);
         }
-        record::put_membership(&mut self.batch, member, role);
+        self.put(&Stored::membership(member, role));
         Ok(true)
     }
 

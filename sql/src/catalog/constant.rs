@@ -9,6 +9,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::ddl::column_type;
+use crate::descriptor::Column;
 use crate::error::{Result, SqlError};
 use crate::value::{ColumnType, Datum};
 
@@ -36,6 +37,19 @@ pub(super) fn evaluate(expr: &Expr, ty: ColumnType) -> Result<Datum> {
             assign(literal(&typed.value.value, "", cast_type(&typed.data_type)?)?, ty)
         }
         other => Err(not_constant(other)),
+    }
+}
+
+impl Column {
+    /// The value that stands in for one that is not given: the DEFAULT, or NULL.
+    ///
+    /// # Errors
+    /// An SQL error if the stored text is not a constant of the type, which no DDL lets through.
+    pub fn default_datum(&self) -> Result<Datum, SqlError> {
+        match &self.default {
+            None => Ok(Datum::Null),
+            Some(text) => evaluate_text(text, self.ty),
+        }
     }
 }
 

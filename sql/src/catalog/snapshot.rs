@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use cairn_engine::{Corruption, Engine, Family, SpanFamily, SpanId};
 
-use super::descriptor::{DatabaseDescriptor, DescriptorState, SchemaDescriptor, TableDescriptor};
 use super::names::{PUBLIC_SCHEMA, is_virtual_schema};
-use super::record::{PREFIXES, Record};
-use super::users::{User, Users};
+use super::users::Users;
+use crate::descriptor::record::{PREFIXES, Record};
+use crate::descriptor::{
+    DatabaseDescriptor, DescriptorState, SchemaDescriptor, TableDescriptor, User,
+};
 use crate::error::{Result, SqlError, code};
 
 /// The parent of databases.

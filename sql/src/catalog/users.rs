@@ -6,21 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
 use super::names::{ADMIN_ROLE, ROOT_USER};
+use crate::descriptor::User;
 use crate::error::{SqlError, code};
-
-/// A user or role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The name.
-    pub name: String,
-    /// Whether it can log in: a role cannot.
-    pub can_login: bool,
-    /// Bytes of later releases.
-    pub extension: Bytes,
-}
 
 /// Who there is. Part of a [`super::CatalogSnapshot`].
 #[derive(Clone, Debug, Default)]

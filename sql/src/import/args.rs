@@ -6,7 +6,7 @@
 
 use prost::Message;
 
-use super::csv::Place;
+use crate::csv::Place;
 use crate::place::Source;
 
 /// The arguments of an IMPORT job.

@@ -16,10 +16,10 @@ use cairn_engine::SpanId;
 use cairn_jobs::{Failure, JobError};
 
 use super::args::{ImportArgs, InputPlace};
-use super::csv::{self, CsvError, Record};
 use super::merge::Duplicate;
 use super::run::Origin;
 use crate::catalog::TableDescriptor;
+use crate::csv::{self, CsvError, Record};
 use crate::error::{SqlError, code};
 use crate::row::{RowCodec, RowSink, hidden_key};
 use crate::value::{AsField as _, ColumnType, Datum, Field};

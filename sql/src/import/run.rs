@@ -2,26 +2,22 @@
 //!
 //! A run is a row of blocks, each a sealed envelope of kind `RUN_BLOCK`. Its checksum covers the id of
 //! the scratch claim, the number of the run and the offset of the block, so a block in a wrong place
-//! is damage too. The body is a row of entries:
-//!
-//! ```text
-//! key length varint | key | value length varint | value | file varint | line varint
-//! ```
-//!
-//! Varints are LEB128. File and line are where the row came from, for messages. An entry is never
-//! cut: a block has at least one, and ends with the first one that brings it to [`BLOCK_BYTES`].
+//! is damage too. The body is a row of entries (see `entry.rs`). An entry is never cut: a block has at least
+//! one, and ends with the first one that brings it to [`BLOCK_BYTES`].
 //! The length of a run is in the checkpoint that names it; a longer file is not read further. A run
 //! is durable, and its folder too, before a checkpoint may name it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use cairn_engine::envelope::{self, kind};
 use cairn_engine::{Corruption, EngineError, Family, SpanId};
 
 use super::args::Run;
+use crate::entry::{self, Entry};
+
+pub(crate) use crate::entry::Origin;
 
 /// Size at which a block ends. With the greatest fan-in, all open blocks of a merge are 8 MiB.
 pub(crate) const BLOCK_BYTES: usize = 128 << 10;
@@ -32,15 +28,6 @@ const ENVELOPE: usize = 12;
 
 /// More than the longest row: longer than that is damage, not worth the memory.
 const BODY_MAX: usize = 1 << 30;
-
-/// Where a row came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Origin {
-    /// The file, as an index into the job's list.
-    pub(crate) file: u32,
-    /// The line, from 1.
-    pub(crate) line: u64,
-}
 
 /// The folder of an import's runs.
 #[derive(Debug, Clone)]
@@ -92,39 +79,6 @@ pub(crate) fn failed(action: &str, path: &Path, source: io::Error) -> EngineErro
     EngineError::Io { context, source }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn take_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        let part = u64::from(byte & 0x7f);
-        if shift == 63 && part > 1 {
-            return None;
-        }
-        value |= part << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn take_range(bytes: &[u8], at: &mut usize) -> Option<Range<usize>> {
-    let length = usize::try_from(take_varint(bytes, at)?).ok()?;
-    let end = at.checked_add(length).filter(|end| *end <= bytes.len())?;
-    let range = *at..end;
-    *at = end;
-    Some(range)
-}
-
 /// Writes a run.
 #[derive(Debug)]
 pub(crate) struct RunWriter {
@@ -159,12 +113,7 @@ impl RunWriter {
         value: &[u8],
         origin: Origin,
     ) -> Result<(), EngineError> {
-        put_varint(&mut self.block, key.len() as u64);
-        self.block.extend_from_slice(key);
-        put_varint(&mut self.block, value.len() as u64);
-        self.block.extend_from_slice(value);
-        put_varint(&mut self.block, u64::from(origin.file));
-        put_varint(&mut self.block, origin.line);
+        entry::put(&mut self.block, key, value, origin);
         self.rows += 1;
         if self.block.len() >= BLOCK_BYTES { self.end_block() } else { Ok(()) }
     }
@@ -208,9 +157,7 @@ pub(crate) struct RunReader {
     sealed: Vec<u8>,
     at: usize,
     end: usize,
-    key: Range<usize>,
-    value: Range<usize>,
-    origin: Origin,
+    entry: Entry,
 }
 
 impl RunReader {
@@ -232,9 +179,7 @@ impl RunReader {
             sealed: Vec::new(),
             at: 0,
             end: 0,
-            key: 0..0,
-            value: 0..0,
-            origin: Origin::default(),
+            entry: Entry::default(),
         })
     }
 
@@ -248,16 +193,10 @@ impl RunReader {
         }
         let bytes = self.sealed.get(..self.end).unwrap_or_default();
         let mut at = self.at;
-        let entry = (|| {
-            let key = take_range(bytes, &mut at)?;
-            let value = take_range(bytes, &mut at)?;
-            let file = u32::try_from(take_varint(bytes, &mut at)?).ok()?;
-            Some((key, value, Origin { file, line: take_varint(bytes, &mut at)? }))
-        })();
-        let Some((key, value, origin)) = entry else {
+        let Some(entry) = Entry::take(bytes, &mut at) else {
             return Err(self.damaged("whole entries").into());
         };
-        (self.key, self.value, self.origin, self.at) = (key, value, origin, at);
+        (self.entry, self.at) = (entry, at);
         Ok(true)
     }
 
@@ -305,17 +244,17 @@ impl RunReader {
 
     /// The key of the row.
     pub(crate) fn key(&self) -> &[u8] {
-        self.sealed.get(self.key.clone()).unwrap_or_default()
+        self.sealed.get(self.entry.key.clone()).unwrap_or_default()
     }
 
     /// The value of the row.
     pub(crate) fn value(&self) -> &[u8] {
-        self.sealed.get(self.value.clone()).unwrap_or_default()
+        self.sealed.get(self.entry.value.clone()).unwrap_or_default()
     }
 
     /// Where the row came from.
     pub(crate) fn origin(&self) -> Origin {
-        self.origin
+        self.entry.origin
     }
 
     /// Where the block of the row begins: reading can go on there later.
@@ -415,18 +354,5 @@ mod tests {
         folder.keep_only(&runs[1..2]).unwrap();
         let exist: Vec<bool> = (1..4).map(|number| folder.file(number).exists()).collect();
         assert_eq!(exist, [false, true, false]);
-    }
-
-    #[test]
-    fn varints_come_back_and_a_longer_one_is_refused() {
-        for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
-            let mut bytes = Vec::new();
-            put_varint(&mut bytes, value);
-            let mut at = 0;
-            assert_eq!(take_varint(&bytes, &mut at), Some(value));
-            assert_eq!(at, bytes.len());
-        }
-        assert_eq!(take_varint(&[0xff; 11], &mut 0), None);
-        assert_eq!(take_varint(&[0x80], &mut 0), None);
     }
 }

@@ -13,8 +13,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use cairn_jobs::{JobError, Result};
 
 use super::args::{ImportArgs, ImportFile, InputPlace};
-use super::csv::{Place, Reader};
 use super::rows::{Block, Encoder, failure};
+use crate::csv::{Place, Reader};
 use crate::place::{External, changed, unreadable};
 
 /// Blocks on their way. When it is full, reading waits for writing.

@@ -5,6 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::{Cursor, syntax, transaction};
 use crate::ast::{Dotted, Statement, Text};
 use crate::error::Result;
+use crate::lex::Lexeme;
 
 /// SET CLUSTER SETTING ... | SET [SESSION] variable {= | TO} value, ... | SET TIME ZONE value |
 /// SET NAMES value | SET SCHEMA value | SET [SESSION CHARACTERISTICS AS] TRANSACTION ...
@@ -22,7 +23,7 @@ pub(super) fn parse_set(cursor: &mut Cursor<'_>) -> Result<Statement> {
         return Ok(Statement::SetTransaction { session: false, modes });
     }
     // `SESSION` may also be the name of a variable.
-    if cursor.rest().get(1).is_some_and(|next| next.word().is_some() && !next.is("TO")) {
+    if cursor.rest().get(1).is_some_and(|next| next.is_name() && !next.is("TO")) {
         cursor.eat(&["SESSION"]);
     }
     let at = cursor.at();
@@ -57,7 +58,7 @@ pub(super) fn parse_reset(cursor: &mut Cursor<'_>) -> Result<Statement> {
         cursor.skip(1);
         return Ok(Statement::ResetVariables);
     }
-    if cursor.rest().get(1).is_some_and(|next| next.word().is_some()) {
+    if cursor.rest().get(1).is_some_and(Lexeme::is_name) {
         cursor.eat(&["SESSION"]);
     }
     let name = variable(cursor)?;

@@ -5,6 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::{Cursor, jobs, settings};
 use crate::ast::{Listing, Statement};
 use crate::error::Result;
+use crate::lex::Lexeme;
 
 /// SHOW and what follows it. The forms that are not built are recognised before.
 pub(super) fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
@@ -34,7 +35,7 @@ pub(super) fn parse_show(cursor: &mut Cursor<'_>) -> Result<Statement> {
         cursor.skip(1);
         return Ok(Statement::ShowVariables);
     }
-    if cursor.rest().get(1).is_some_and(|next| next.word().is_some()) {
+    if cursor.rest().get(1).is_some_and(Lexeme::is_name) {
         cursor.eat(&["SESSION"]);
     }
     let what = "JOBS, a listing such as TABLES, or the name of a variable";

@@ -195,6 +195,9 @@ fn settings_and_variables() {
     }
     check("SET DateStyle TO ISO, MDY", "SET datestyle = 'ISO, MDY'");
     check("SET SESSION a.b = 'c'", "SET a.b = 'c'");
+    check("SET SESSION \"A b\" = 1", "SET \"a b\" = '1'");
+    check("RESET SESSION \"a b\"", "RESET \"a b\"");
+    check("SHOW SESSION \"a b\"", "SHOW \"a b\"");
     check("SET session = 1", "SET \"session\" = '1'");
     check("SET search_path TO \"$user\", public", "SET search_path = '\"$user\", public'");
     check("SET application_name = \"Foo\"", "SET application_name = 'Foo'");

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{
     Int32Builder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder,
     TimestampMicrosecondBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
 use super::RowDamage;
 use super::codec::{Projection, RowCodec, RowSink};
@@ -51,14 +51,18 @@ impl RowAppender {
     /// # Errors
     /// A position that the table does not have.
     pub fn new(codec: &RowCodec, columns: &[usize], rows: usize) -> Result<Self, SqlError> {
-        let schema = codec.schema().project(columns).map_err(|_| {
+        let field = |index: &usize| {
+            let column = codec.columns().get(*index)?;
+            Some(ArrowField::new(&column.name, column.ty.arrow_type(), column.nullable))
+        };
+        let fields = columns.iter().map(field).collect::<Option<Vec<_>>>().ok_or_else(|| {
             SqlError::internal(format!("a projection to columns that are not there: {columns:?}"))
         })?;
         let types = columns.iter().filter_map(|&index| codec.types().get(index));
         Ok(Self {
             codec: codec.clone(),
             projection: codec.projection(columns),
-            schema: Arc::new(schema),
+            schema: Arc::new(Schema::new(fields)),
             columns: Columns(types.map(|ty| Builder::new(*ty, rows)).collect()),
             rows: 0,
         })

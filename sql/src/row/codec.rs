@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use cairn_engine::key::{self, Direction};
-use datafusion::arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
 use super::{RowDamage, key_layout, put_key_field};
-use crate::catalog::TableDescriptor;
+use crate::descriptor::{Column, TableDescriptor};
 use crate::value::{AsField, ColumnType, Datum, Field, fits_digits, rescale};
 
 const FORMAT: u8 = 0x01;
@@ -49,8 +48,8 @@ struct ValueColumn {
 
 #[derive(Debug)]
 struct Layout {
+    columns: Vec<Column>,
     types: Vec<ColumnType>,
-    schema: SchemaRef,
     key: Vec<KeyColumn>,
     /// By ascending id.
     value: Vec<ValueColumn>,
@@ -115,16 +114,11 @@ impl RowCodec {
             })
             .collect();
         value.sort_by_key(|column| column.id);
-        let fields: Vec<ArrowField> = table
-            .columns
-            .iter()
-            .map(|column| ArrowField::new(&column.name, column.ty.arrow_type(), column.nullable))
-            .collect();
         let mut header = vec![FORMAT];
         put_varint(&mut header, table.schema_version.into());
         Self(Arc::new(Layout {
+            columns: table.columns.clone(),
             types: table.columns.iter().map(|column| column.ty).collect(),
-            schema: Arc::new(Schema::new(fields)),
             key,
             value,
             header,
@@ -137,10 +131,10 @@ impl RowCodec {
         &self.0.types
     }
 
-    /// The table's columns for the query engine.
+    /// The table's columns, in their order.
     #[must_use]
-    pub fn schema(&self) -> &SchemaRef {
-        &self.0.schema
+    pub fn columns(&self) -> &[Column] {
+        &self.0.columns
     }
 
     /// Whether the table has no primary key, so that its keys are hidden row ids

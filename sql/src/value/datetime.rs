@@ -498,7 +498,7 @@ impl Reading {
                     (false, year) if digits <= 2 => year + if year < 70 { 2000 } else { 1900 },
                     (false, year) => year,
                 };
-                if year > 6_000_000 {
+                if year.unsigned_abs() > 6_000_000 {
                     return Err(Fault::Field);
                 }
                 match (self.month, self.day, self.day_of_year) {

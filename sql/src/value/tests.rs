@@ -1,3 +1,4 @@
+use datafusion::common::ScalarValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -197,6 +198,9 @@ fn dates_come_in_many_forms() {
         refused(ColumnType::Date, text, "22007", &message);
     }
     refused(ColumnType::Date, "5874898-01-01", "22008", "date out of range: \"5874898-01-01\"");
+    let far = "9223372036854775807-01-01 BC";
+    let message = format!("date/time field value out of range: \"{far}\"");
+    refused(ColumnType::Date, far, "22008", &message);
     refused(ColumnType::Date, "4714-11-23 BC", "22008", "date out of range: \"4714-11-23 BC\"");
     for text in ["today", "infinity", "-infinity"] {
         assert_eq!(Datum::parse(text, ColumnType::Date).unwrap_err().code, "0A000", "{text}");

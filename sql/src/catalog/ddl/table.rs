@@ -8,9 +8,9 @@ use sqlparser::ast::{
 use super::types::column_type;
 use crate::catalog::change::{NewColumn, NewTable};
 use crate::catalog::constant;
-use crate::catalog::descriptor::TableDescriptor;
 use crate::catalog::names::{PUBLIC_SCHEMA, identifier, quoted};
 use crate::catalog::snapshot::CatalogSnapshot;
+use crate::descriptor::TableDescriptor;
 use crate::error::{Result, SqlError, code};
 
 /// The table that a CREATE TABLE wants.

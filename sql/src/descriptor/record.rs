@@ -16,14 +16,13 @@
 use bytes::Bytes;
 use cairn_engine::envelope::kind;
 use cairn_engine::key::{self, Direction};
-use cairn_engine::{Batch, Corruption, Family, Kind, SpanId};
+use cairn_engine::{Corruption, Family, Kind, SpanId};
 use prost::Message;
 
-use super::descriptor::{
+use super::{
     BulkSpan, Column, DatabaseDescriptor, DescriptorState, Index, KeyPart, SchemaDescriptor,
-    TableDescriptor,
+    TableDescriptor, User,
 };
-use super::users::User;
 use crate::value::{ColumnType, DECIMAL_DIGITS_MAX};
 
 const DESCRIPTOR: u8 = b'd';
@@ -32,28 +31,29 @@ const USER: u8 = b'u';
 const MEMBERSHIP: u8 = b'm';
 
 /// The first bytes of the keys of this crate.
-pub(super) const PREFIXES: [u8; 4] = [DESCRIPTOR, MEMBERSHIP, NAME, USER];
+#[cfg(feature = "store")]
+pub(crate) const PREFIXES: [u8; 4] = [DESCRIPTOR, MEMBERSHIP, NAME, USER];
 
-pub(super) fn descriptor_key(id: u64) -> Vec<u8> {
+pub(crate) fn descriptor_key(id: u64) -> Vec<u8> {
     let mut key = vec![DESCRIPTOR];
     key.extend_from_slice(&id.to_be_bytes());
     key
 }
 
-pub(super) fn name_key(parent: u64, name: &str) -> Vec<u8> {
+pub(crate) fn name_key(parent: u64, name: &str) -> Vec<u8> {
     let mut key = vec![NAME];
     key.extend_from_slice(&parent.to_be_bytes());
     key.extend_from_slice(name.as_bytes());
     key
 }
 
-pub(super) fn user_key(name: &str) -> Vec<u8> {
+pub(crate) fn user_key(name: &str) -> Vec<u8> {
     let mut key = vec![USER];
     key.extend_from_slice(name.as_bytes());
     key
 }
 
-pub(super) fn membership_key(member: &str, role: &str) -> Vec<u8> {
+pub(crate) fn membership_key(member: &str, role: &str) -> Vec<u8> {
     let mut key = vec![MEMBERSHIP];
     key::put_text(&mut key, member, Direction::Asc);
     key::put_text(&mut key, role, Direction::Asc);
@@ -61,7 +61,7 @@ pub(super) fn membership_key(member: &str, role: &str) -> Vec<u8> {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DatabaseRecord {
+pub(crate) struct DatabaseRecord {
     #[prost(uint64, tag = "1")]
     id: u64,
     #[prost(uint64, tag = "2")]
@@ -75,7 +75,7 @@ pub(super) struct DatabaseRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SchemaRecord {
+pub(crate) struct SchemaRecord {
     #[prost(uint64, tag = "1")]
     id: u64,
     #[prost(uint64, tag = "2")]
@@ -91,7 +91,7 @@ pub(super) struct SchemaRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TableRecord {
+pub(crate) struct TableRecord {
     #[prost(uint64, tag = "1")]
     id: u64,
     #[prost(uint64, tag = "2")]
@@ -181,13 +181,13 @@ struct BulkSpanRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct NameRecord {
+pub(crate) struct NameRecord {
     #[prost(uint64, tag = "1")]
-    pub(super) id: u64,
+    pub(crate) id: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct UserRecord {
+pub(crate) struct UserRecord {
     #[prost(bool, tag = "1")]
     can_login: bool,
     #[prost(bytes = "bytes", tag = "15")]
@@ -195,14 +195,14 @@ pub(super) struct UserRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct MembershipRecord {
+pub(crate) struct MembershipRecord {
     #[prost(bytes = "bytes", tag = "15")]
     extension: Bytes,
 }
 
 /// A record of the catalog, decoded.
 #[derive(Debug, PartialEq)]
-pub(super) enum Record {
+pub(crate) enum Record {
     Database(DatabaseDescriptor),
     Schema(SchemaDescriptor),
     Table(TableDescriptor),
@@ -213,63 +213,78 @@ pub(super) enum Record {
 
 impl Record {
     /// Decodes what the envelope of the record under `key` held.
-    pub(super) fn decode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Self, Corruption> {
+    pub(crate) fn decode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Self, Corruption> {
         let damage = |expected: &str| Corruption::new(Family::Catalog, key, expected);
         let record = decode(key, kind, body).map_err(damage)?;
-        let own = match &record {
-            Self::Database(database) => descriptor_key(database.id),
-            Self::Schema(schema) => descriptor_key(schema.id),
-            Self::Table(table) => descriptor_key(table.id),
-            Self::Name { parent, name, .. } => name_key(*parent, name),
-            Self::User(user) => user_key(&user.name),
-            Self::Membership { member, role } => membership_key(member, role),
-        };
-        if own == key { Ok(record) } else { Err(damage("the record of this key")) }
+        if record.stored().key == key { Ok(record) } else { Err(damage("the record of this key")) }
+    }
+
+    /// The record as it is stored. Fields of later releases that are not `extension` are gone.
+    pub(crate) fn stored(&self) -> Stored {
+        match self {
+            Self::Database(database) => Stored::database(database),
+            Self::Schema(schema) => Stored::schema(schema),
+            Self::Table(table) => Stored::table(table),
+            Self::Name { parent, name, id } => Stored::name(*parent, name, *id),
+            Self::User(user) => Stored::user(user),
+            Self::Membership { member, role } => Stored::membership(member, role),
+        }
     }
 }
 
-fn put(batch: &mut Batch, key: &[u8], kind: Kind, record: &impl Message) {
-    batch.put_record(Family::Catalog, key, kind, &record.encode_to_vec());
+/// A record on its way into the family `catalog`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) key: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) body: Vec<u8>,
 }
 
-pub(super) fn put_database(batch: &mut Batch, database: &DatabaseDescriptor) {
-    let record = DatabaseRecord {
-        id: database.id,
-        version: database.version,
-        state: state_code(database.state),
-        name: database.name.clone(),
-        extension: database.extension.clone(),
-    };
-    put(batch, &descriptor_key(database.id), kind::DATABASE, &record);
-}
+impl Stored {
+    fn new(key: Vec<u8>, kind: Kind, record: &impl Message) -> Self {
+        Self { key, kind, body: record.encode_to_vec() }
+    }
 
-pub(super) fn put_schema(batch: &mut Batch, schema: &SchemaDescriptor) {
-    let record = SchemaRecord {
-        id: schema.id,
-        version: schema.version,
-        state: state_code(schema.state),
-        database_id: schema.database_id,
-        name: schema.name.clone(),
-        extension: schema.extension.clone(),
-    };
-    put(batch, &descriptor_key(schema.id), kind::SCHEMA, &record);
-}
+    pub(crate) fn database(database: &DatabaseDescriptor) -> Self {
+        let record = DatabaseRecord {
+            id: database.id,
+            version: database.version,
+            state: state_code(database.state),
+            name: database.name.clone(),
+            extension: database.extension.clone(),
+        };
+        Self::new(descriptor_key(database.id), kind::DATABASE, &record)
+    }
 
-pub(super) fn put_table(batch: &mut Batch, table: &TableDescriptor) {
-    put(batch, &descriptor_key(table.id), kind::TABLE, &TableRecord::from(table));
-}
+    pub(crate) fn schema(schema: &SchemaDescriptor) -> Self {
+        let record = SchemaRecord {
+            id: schema.id,
+            version: schema.version,
+            state: state_code(schema.state),
+            database_id: schema.database_id,
+            name: schema.name.clone(),
+            extension: schema.extension.clone(),
+        };
+        Self::new(descriptor_key(schema.id), kind::SCHEMA, &record)
+    }
 
-pub(super) fn put_name(batch: &mut Batch, parent: u64, name: &str, id: u64) {
-    put(batch, &name_key(parent, name), kind::NAME, &NameRecord { id });
-}
+    pub(crate) fn table(table: &TableDescriptor) -> Self {
+        Self::new(descriptor_key(table.id), kind::TABLE, &TableRecord::from(table))
+    }
 
-pub(super) fn put_user(batch: &mut Batch, user: &User) {
-    let record = UserRecord { can_login: user.can_login, extension: user.extension.clone() };
-    put(batch, &user_key(&user.name), kind::USER, &record);
-}
+    pub(crate) fn name(parent: u64, name: &str, id: u64) -> Self {
+        Self::new(name_key(parent, name), kind::NAME, &NameRecord { id })
+    }
 
-pub(super) fn put_membership(batch: &mut Batch, member: &str, role: &str) {
-    put(batch, &membership_key(member, role), kind::ROLE_MEMBERSHIP, &MembershipRecord::default());
+    pub(crate) fn user(user: &User) -> Self {
+        let record = UserRecord { can_login: user.can_login, extension: user.extension.clone() };
+        Self::new(user_key(&user.name), kind::USER, &record)
+    }
+
+    pub(crate) fn membership(member: &str, role: &str) -> Self {
+        let record = MembershipRecord::default();
+        Self::new(membership_key(member, role), kind::ROLE_MEMBERSHIP, &record)
+    }
 }
 
 fn decode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Record, &'static str> {
@@ -489,3 +504,7 @@ fn type_of(record: &TypeRecord) -> Result<ColumnType, &'static str> {
         _ => return Err("a type that this release knows"),
     })
 }
+
+#[cfg(test)]
+#[path = "record_test.rs"]
+mod tests;

@@ -1,19 +1,19 @@
-//! Descriptors: what a database, a schema, a table is.
+//! Descriptors: what a database, a schema, a table, a user is.
 //!
-//! They are plain data, made by [`super::CatalogChange`] and read from
-//! [`super::CatalogSnapshot`]; their stored form is in `catalog/record.rs`. A name is not part of
-//! what makes a thing itself: it is reserved by a record of its own, and things refer to each other
-//! by ids, which are never reused.
+//! They are plain data, which the catalog makes, changes and hands out; their stored form is in
+//! `descriptor/record.rs`. A name is not part of what makes a thing itself: it is reserved by a
+//! record of its own, and things refer to each other by ids, which are never reused.
 //!
 //! Each descriptor carries `extension` bytes that this release does not look at and writes back as
 //! they are: what a later release puts there survives a change made by this one.
+
+pub(crate) mod record;
 
 use bytes::Bytes;
 use cairn_engine::key::Direction;
 use cairn_engine::{SpanFamily, SpanId, SpanRef};
 
-use crate::error::SqlError;
-use crate::value::{ColumnType, Datum};
+use crate::value::ColumnType;
 
 /// Spans that an index has at most, beside its home span.
 pub const SPANS_MAX: usize = 8;
@@ -100,6 +100,17 @@ pub struct TableDescriptor {
     pub extension: Bytes,
 }
 
+/// A user or role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// Whether it can log in: a role cannot.
+    pub can_login: bool,
+    /// Bytes of later releases.
+    pub extension: Bytes,
+}
+
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -115,19 +126,6 @@ pub struct Column {
     pub default: Option<String>,
     /// Bytes of later releases.
     pub extension: Bytes,
-}
-
-impl Column {
-    /// The value that stands in for one that is not given: the DEFAULT, or NULL.
-    ///
-    /// # Errors
-    /// An SQL error if the stored text is not a constant of the type, which no DDL lets through.
-    pub fn default_datum(&self) -> Result<Datum, SqlError> {
-        match &self.default {
-            None => Ok(Datum::Null),
-            Some(text) => super::constant::evaluate_text(text, self.ty),
-        }
-    }
 }
 
 /// An index: its key, and the spans that hold it.

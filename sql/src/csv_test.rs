@@ -23,8 +23,7 @@ type Rows = Vec<(u64, Vec<(String, bool)>)>;
 
 fn read_from(text: &[u8], delimiter: u8, start: Place, buffer: usize) -> Result<Rows, Malformed> {
     let input = Drip { rest: &text[usize::try_from(start.offset).unwrap()..], step: 3 };
-    let mut reader = Reader::new(input, delimiter, start);
-    reader.buffer = vec![0; buffer];
+    let mut reader = Reader::with_buffer(input, delimiter, start, buffer);
     let mut rows = Rows::new();
     loop {
         match reader.next() {

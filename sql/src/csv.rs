@@ -22,25 +22,25 @@ const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A record may have this many bytes. Bounds memory when a closing quote is missing.
-pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// Where a record begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Bytes before it.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// Its line, from 1.
-    pub(crate) line: u64,
+    pub line: u64,
 }
 
 impl Place {
     /// The beginning of a file.
-    pub(crate) const START: Self = Self { offset: 0, line: 1 };
+    pub const START: Self = Self { offset: 0, line: 1 };
 }
 
 /// Why a file cannot be read on.
 #[derive(Debug)]
-pub(crate) enum CsvError {
+pub enum CsvError {
     /// The operating system refused.
     Io(io::Error),
     /// The text is not CSV.
@@ -49,13 +49,13 @@ pub(crate) enum CsvError {
 
 /// A place where a text is not CSV.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Malformed {
+pub struct Malformed {
     /// The line, from 1.
-    pub(crate) line: u64,
+    pub line: u64,
     /// The value in its record, from 0.
-    pub(crate) field: usize,
+    pub field: usize,
     /// What is wrong, for people.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
 }
 
 /// What is wrong, for people. The hint is for all of them.
@@ -76,7 +76,7 @@ struct Field {
 
 /// Reads records.
 #[derive(Debug)]
-pub(crate) struct Reader<R> {
+pub struct Reader<R> {
     input: R,
     delimiter: u8,
     buffer: Vec<u8>,
@@ -92,7 +92,7 @@ pub(crate) struct Reader<R> {
 
 /// A record; lent until the next one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Record<'a> {
+pub struct Record<'a> {
     bytes: &'a [u8],
     fields: &'a [Field],
     line: u64,
@@ -100,17 +100,23 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Number of values; never 0.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a record has a value at least")]
+    pub fn len(&self) -> usize {
         self.fields.len()
     }
 
     /// Whether this is an empty line.
-    pub(crate) fn is_blank(&self) -> bool {
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
         matches!(self.fields, [only] if only.start == only.end && !only.quoted)
     }
 
-    /// The record as text, or the index of the first value that is not UTF-8.
-    pub(crate) fn text(&self) -> Result<Text<'a>, usize> {
+    /// The record as text.
+    ///
+    /// # Errors
+    /// The index of the first value that is not UTF-8.
+    pub fn text(&self) -> Result<Text<'a>, usize> {
         match std::str::from_utf8(self.bytes) {
             Ok(text) => Ok(Text { text, fields: self.fields }),
             Err(error) => {
@@ -121,22 +127,26 @@ impl<'a> Record<'a> {
     }
 
     /// Whether the value at `index` has no characters.
-    pub(crate) fn is_empty(&self, index: usize) -> bool {
+    #[must_use]
+    pub fn is_empty(&self, index: usize) -> bool {
         self.fields.get(index).is_none_or(|field| field.start == field.end)
     }
 
     /// Whether the value at `index` is in quotes.
-    pub(crate) fn is_quoted(&self, index: usize) -> bool {
+    #[must_use]
+    pub fn is_quoted(&self, index: usize) -> bool {
         self.fields.get(index).is_some_and(|field| field.quoted)
     }
 
     /// The line where the record begins.
-    pub(crate) fn line(&self) -> u64 {
+    #[must_use]
+    pub fn line(&self) -> u64 {
         self.line
     }
 
     /// The line where the value at `index` begins. Costs a look at the record.
-    pub(crate) fn line_of(&self, index: usize) -> u64 {
+    #[must_use]
+    pub fn line_of(&self, index: usize) -> u64 {
         let start = self.fields.get(index).map_or(0, |field| field.start);
         self.line + newlines(self.bytes.get(..start).unwrap_or_default())
     }
@@ -144,14 +154,15 @@ impl<'a> Record<'a> {
 
 /// A record that is UTF-8. The delimiter is ASCII, so its values are too.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Text<'a> {
+pub struct Text<'a> {
     text: &'a str,
     fields: &'a [Field],
 }
 
 impl<'a> Text<'a> {
     /// The value at `index`, without its quotes; empty if there is none.
-    pub(crate) fn value(&self, index: usize) -> &'a str {
+    #[must_use]
+    pub fn value(&self, index: usize) -> &'a str {
         let field = self.fields.get(index);
         field.and_then(|field| self.text.get(field.start..field.end)).unwrap_or_default()
     }
@@ -175,11 +186,16 @@ fn straighten(bytes: &mut [u8], field: &mut Field) {
 
 impl<R: Read> Reader<R> {
     /// Reads from `input`, which stands at `start`.
-    pub(crate) fn new(input: R, delimiter: u8, start: Place) -> Self {
+    pub fn new(input: R, delimiter: u8, start: Place) -> Self {
+        Self::with_buffer(input, delimiter, start, BUFFER_BYTES)
+    }
+
+    /// The same, reading so many bytes at once, at least one. The buffer grows with the longest record.
+    pub fn with_buffer(input: R, delimiter: u8, start: Place, bytes: usize) -> Self {
         Self {
             input,
             delimiter,
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: vec![0; bytes.max(1)],
             at: 0,
             filled: 0,
             ended: false,
@@ -189,13 +205,18 @@ impl<R: Read> Reader<R> {
     }
 
     /// Where the next record begins.
-    pub(crate) fn place(&self) -> Place {
+    #[must_use]
+    pub fn place(&self) -> Place {
         self.next
     }
 
-    /// The next record; `None` at the end of the input. After an error there is nothing more to
-    /// be had.
-    pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, CsvError> {
+    /// The next record; `None` at the end of the input.
+    ///
+    /// # Errors
+    /// The operating system's, or the place where the text is not CSV. After an error there is
+    /// nothing more to be had.
+    #[expect(clippy::should_implement_trait, reason = "a record borrows from its reader")]
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, CsvError> {
         if self.next == Place::START {
             self.pass_mark()?;
         }

@@ -1,0 +1,4 @@
+//! See `cairn_fuzz::csv` for strategy and invariants.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::csv(data));
