@@ -4,7 +4,10 @@
 
 SHELL := /bin/bash
 SCALE ?= 0.5
-SECONDS ?= 60
+# RocksDB and all other dependencies are at opt-level 3 in release too; PROFILE=dist optimises our own crates
+# as well and compiles everything again.
+PROFILE ?= release
+ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
@@ -34,7 +37,7 @@ doc: setup ## the documentation of all crates
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 fuzz: ## run each fuzz target (SECONDS=60 each)
-	@.ci/fuzz $(SECONDS)
+	@.ci/fuzz $(or $(SECONDS),60)
 
 # Rust and a C++ compiler are expected; libclang, which the RocksDB bindings need, is installed if it is missing.
 setup:
