@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
@@ -37,6 +37,9 @@ use crate::write_set::WriteSet;
 
 /// Version of the store format that this build writes, and the newest it reads.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// How long to wait for a handle of this process that is being closed.
+const CLOSING: Duration = Duration::from_millis(250);
 
 /// The key of the format record in `catalog`.
 pub(crate) const FORMAT_KEY: &[u8] = b"\0format";
@@ -149,12 +152,26 @@ impl Engine {
         let tuning = Tuning::new(&options)?;
         let mut db_options = tuning.database_options();
         tuning.apply(&mut db_options);
-        let families = tuning.families();
-        let db = Arc::new(if options.read_only {
-            DB::open_cf_descriptors_read_only(&db_options, &data, families, false)?
-        } else {
-            DB::open_cf_descriptors(&db_options, &data, families)?
-        });
+        let began = Instant::now();
+        let db = loop {
+            let families = tuning.families();
+            let opened = if options.read_only {
+                DB::open_cf_descriptors_read_only(&db_options, &data, families, false)
+            } else {
+                DB::open_cf_descriptors(&db_options, &data, families)
+            };
+            match opened.map_err(EngineError::from) {
+                Ok(db) => break Arc::new(db),
+                // A handle that was dropped without a shutdown is closed a moment later, if a background
+                // thread was just looking at the store.
+                Err(EngineError::InUse(text))
+                    if text.contains("current process") && began.elapsed() < CLOSING =>
+                {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(error),
+            }
+        };
         Self::assemble(db, options, tuning)
     }
 
