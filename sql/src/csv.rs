@@ -1,7 +1,7 @@
 //! A reader of CSV files: RFC 4180 with a delimiter of one's choice.
 //!
 //! A record is a slice of the read buffer and a list of ranges in it. Nothing is copied: values with
-//! doubled quotes are straightened where they are. Positions are exact: [`Reader::offset`] and [`Reader::line`] are where the next
+//! doubled quotes are straightened where they are. Positions are exact: `Reader::place` is where the next
 //! record begins, so reading can stop there and go on in another process.
 //!
 //! Rules, where the RFC leaves room:
