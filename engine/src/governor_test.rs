@@ -4,11 +4,13 @@
 //! (an operation took N ms), `unknown` (no baseline yet), `work` (as much was taken from the budget as
 //! it allows), `wait` (somebody waits for it), `trash N` (N MiB are still to be freed, and were freed as
 //! fast as asked), `disk N` (they were freed at N MiB/s only), `level0 N` of 20, `pending N` of 64 GiB,
-//! `delayed`, `stopped`, `free N` (GiB). The expected part was looked at, not copied blindly.
+//! `delayed`, `stopped`, `free N` (GiB); `x N` repeats the tick, and shows the last of them. The expected part was
+//! looked at, not copied blindly.
 
 use std::fmt::Write as _;
 
 use super::*;
+use crate::baseline::Statistic;
 use crate::latency::Operation;
 
 const GIB: u64 = 1 << 30;
@@ -16,7 +18,8 @@ const GIB: u64 = 1 << 30;
 fn foreground(ratio: f64) -> Judgement {
     let baseline = Duration::from_micros(1000);
     let p99 = baseline.mul_f64(ratio);
-    let worst = Comparison { operation: Operation::Read, p99, baseline, ratio };
+    let (operation, statistic) = (Operation::Read, Statistic::P99);
+    let worst = Comparison { operation, statistic, latency: p99, baseline, ratio, allowed: 1.1 };
     Judgement { operations: 100, known: true, worst: Some(worst), slow: ratio > 1.1, stall: None }
 }
 
@@ -72,9 +75,16 @@ fn run(timeline: &str) -> String {
             continue;
         }
         let then = Duration::from_millis(words[0].parse().unwrap());
-        let signals = signals(&words[1..], then - now, &last);
-        last = calculator.decide(&limits, &signals, then);
-        now = then;
+        let (words, times) = match words[1..] {
+            [ref words @ .., "x", times] => (words, times.parse().unwrap()),
+            ref words => (words, 1),
+        };
+        let mut due = then;
+        for _ in 0..times {
+            let signals = signals(words, due - now, &last);
+            last = calculator.decide(&limits, &signals, due);
+            (now, due) = (due, due + Duration::from_millis(100));
+        }
         let rate = match last.rate {
             0 => "no limit".to_owned(),
             rate => format!("{} MiB/s", rate >> 20),
@@ -101,73 +111,73 @@ fn golden_timeline() {
         100 work -> no limit, frees 15258: no foreground work
         200 work trash 500 -> no limit, frees 15258: no foreground work
         # Background work rests, and the foreground comes: a modest rate waits for what comes next.
-        300 fg -> 32 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        400 fg -> 32 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        # It begins. The rate doubles with every tick in which nothing suffers, as long as it is used.
-        500 fg work -> 64 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        600 fg work -> 128 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        700 fg -> 128 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        800 fg work trash 900 -> 256 MiB/s, frees 512: foreground read p99 1.00x of baseline, within 1.10x
-        900 fg work trash 900 -> 512 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
-        1000 fg work trash 900 -> 1024 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
-        1100 fg work trash 900 -> no limit, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
+        300 fg -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        400 fg -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        # It begins. The rates grow with every tick in which nothing suffers, as long as they are used.
+        500 fg work -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        600 fg work -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        700 fg -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        800 fg work trash 900 -> 9 MiB/s, frees 512: foreground read p99 1.00x of baseline, within 1.10x
+        900 fg work trash 900 -> 10 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
+        1000 fg work trash 900 -> 10 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
+        1100 fg work trash 900 x 20 -> 34 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
+        3100 fg work trash 900 x 30 -> 197 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
         # The foreground suffers: cut in proportion, and given time to show.
-        1200 p99 1.5 work trash 900 -> 625 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
-        1300 p99 1.4 work trash 900 -> 625 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
-        1400 p99 1.3 work trash 900 -> 625 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
-        1500 p99 1.3 work trash 900 -> 529 MiB/s, frees 887: foreground read p99 1.30x of baseline, above 1.10x
+        6200 p99 1.5 work trash 900 -> 136 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
+        6300 p99 1.4 work trash 900 -> 136 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
+        6400 p99 1.3 work trash 900 -> 136 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
+        6500 p99 1.3 work trash 900 -> 115 MiB/s, frees 887: foreground read p99 1.30x of baseline, above 1.10x
         # A very slow foreground halves it, not less.
-        1800 p99 9 work -> 264 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
+        6800 p99 9 work -> 57 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
         # From then on it climbs slowly to where it was cut, and more slowly beyond.
-        2200 fg work -> 297 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        2300 fg work -> 335 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        2400 fg work -> 376 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        2500 fg work -> 424 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        2600 fg work -> 477 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        2700 fg work -> 491 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        2800 fg work -> 506 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
-        2900 fg work -> 521 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
+        7200 fg work -> 59 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
+        7300 fg work -> 61 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
+        7400 fg work x 10 -> 82 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
+        8400 fg work x 10 -> 106 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
+        9400 fg work x 10 -> 117 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
+        10400 fg work x 10 -> 130 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
+        11400 fg work x 10 -> 143 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
         # One stall counts at once.
-        3000 fg stall 120 work -> 251 MiB/s, frees 887: a foreground operation took 120 ms
+        12400 fg stall 120 work -> 71 MiB/s, frees 887: a foreground operation took 120 ms
         # RocksDB: level 0 and compaction debt halve, stalled writers end it for two seconds.
-        3400 fg level0 10 work -> 125 MiB/s, frees 887: 10 files in level 0; writers are slowed down at 20
-        3800 fg pending 32 work -> 62 MiB/s, frees 887: 32768 MiB to compact; writers are slowed down at 65536 MiB
-        4200 fg pending 52 work -> 4 MiB/s, frees 32: 53248 MiB to compact; writers are slowed down at 65536 MiB
-        4300 fg stopped work -> 4 MiB/s, frees 32: RocksDB has stopped writers
-        6200 fg work -> 4 MiB/s, frees 32: RocksDB has stopped writers
-        6400 fg work -> 4 MiB/s, frees 32: foreground read p99 1.00x of baseline, within 1.10x
+        12800 fg level0 10 work -> 35 MiB/s, frees 887: 10 files in level 0; writers are slowed down at 20
+        13200 fg pending 32 work -> 17 MiB/s, frees 887: 32768 MiB to compact; writers are slowed down at 65536 MiB
+        13600 fg pending 52 work -> 4 MiB/s, frees 32: 53248 MiB to compact; writers are slowed down at 65536 MiB
+        13700 fg stopped work -> 4 MiB/s, frees 32: RocksDB has stopped writers
+        15600 fg work -> 4 MiB/s, frees 32: RocksDB has stopped writers
+        15800 fg work -> 4 MiB/s, frees 32: foreground read p99 1.00x of baseline, within 1.10x
         # The foreground leaves, and a second later nothing is limited any more.
-        6500 work -> 5 MiB/s, frees 32: little foreground work
-        7300 work -> 5 MiB/s, frees 32: little foreground work
-        7500 work trash 4000 -> no limit, frees 15258: no foreground work
+        15900 work -> 4 MiB/s, frees 32: little foreground work
+        16700 work -> 4 MiB/s, frees 32: little foreground work
+        16900 work trash 4000 -> no limit, frees 15258: no foreground work
         # Not even then may RocksDB be overrun.
-        7600 work delayed -> 4 MiB/s, frees 32: RocksDB slows writers down
-        8600 work -> 4 MiB/s, frees 32: RocksDB slows writers down
-        9700 work -> no limit, frees 15258: no foreground work
+        17000 work delayed -> 4 MiB/s, frees 32: RocksDB slows writers down
+        18000 work -> 4 MiB/s, frees 32: RocksDB slows writers down
+        19100 work -> no limit, frees 15258: no foreground work
         # The disk frees more slowly than asked: no more is asked of it.
-        10800 fg -> 32 MiB/s, frees 256: no background work
-        10900 fg trash 4000 -> 32 MiB/s, frees 512: foreground read p99 1.00x of baseline, within 1.10x
-        11000 fg trash 4000 -> 32 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
-        11100 fg trash 4000 -> 32 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
-        11200 fg trash 4000 disk 400 -> 32 MiB/s, frees 800: the disk frees 800 MiB/s
-        11300 fg trash 4000 disk 800 -> 32 MiB/s, frees 824: the disk frees 800 MiB/s
-        12300 fg trash 4000 disk 800 -> 32 MiB/s, frees 848: foreground read p99 1.00x of baseline, within 1.10x
+        20200 fg -> 8 MiB/s, frees 256: no background work
+        20300 fg trash 4000 -> 8 MiB/s, frees 512: foreground read p99 1.00x of baseline, within 1.10x
+        20400 fg trash 4000 -> 8 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
+        20500 fg trash 4000 -> 8 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
+        20600 fg trash 4000 disk 400 -> 8 MiB/s, frees 800: the disk frees 800 MiB/s
+        20700 fg trash 4000 disk 800 -> 8 MiB/s, frees 824: the disk frees 800 MiB/s
+        21700 fg trash 4000 disk 800 -> 8 MiB/s, frees 848: foreground read p99 1.00x of baseline, within 1.10x
         # An unknown foreground is learned first; three seconds, and it is too rare to be judged.
-        14000 -> no limit, frees 15258: no background work
-        15100 fg unknown work -> 32 MiB/s, frees 256: learning how fast the foreground is
-        16000 fg unknown work -> 32 MiB/s, frees 256: learning how fast the foreground is
-        18200 fg unknown work -> 64 MiB/s, frees 256: little foreground work
-        18300 fg unknown work -> 128 MiB/s, frees 256: little foreground work
+        24000 -> no limit, frees 15258: no background work
+        25100 fg unknown work -> 8 MiB/s, frees 256: learning how fast the foreground is
+        26000 fg unknown work -> 8 MiB/s, frees 256: learning how fast the foreground is
+        28200 fg unknown work -> 8 MiB/s, frees 256: little foreground work
+        28300 fg unknown work -> 8 MiB/s, frees 256: little foreground work
         # What a person allows holds whatever the foreground says.
-        limit 50
-        18400 fg work -> 50 MiB/s, frees 50: background.rate.max
-        18500 fg work trash 10 -> 50 MiB/s, frees 50: background.rate.max
-        19600 work -> 50 MiB/s, frees 50: background.rate.max
+        limit 9
+        28400 fg work -> 9 MiB/s, frees 9: background.rate.max
+        28500 fg work trash 10 -> 9 MiB/s, frees 9: background.rate.max
+        29600 work -> 9 MiB/s, frees 9: background.rate.max
         # With little space left, what gives space back waits for nothing.
-        20000 fg work trash 100 free 2 -> 50 MiB/s, frees 15258, reclaim first: 2048 MiB free, below the floor of 4096 MiB
+        30000 fg work trash 100 free 2 -> 8 MiB/s, frees 15258, reclaim first: 2048 MiB free, below the floor of 4096 MiB
         limit 0
-        20100 fg work trash 100 free 5 -> 128 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
-        20200 p99 3 work trash 100 free 2 -> 45 MiB/s, frees 15258, reclaim first: 2048 MiB free, below the floor of 4096 MiB
+        30100 fg work trash 100 free 5 -> 8 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
+        30200 p99 3 work trash 100 free 2 -> 4 MiB/s, frees 15258, reclaim first: 2048 MiB free, below the floor of 4096 MiB
         ",
     );
 }

@@ -100,7 +100,7 @@ pub use latch::{EpochLock, Latch};
 pub use record::{Claim, ClaimKind, Tombstone, recode};
 
 #[cfg(feature = "store")]
-pub use baseline::Comparison;
+pub use baseline::{Comparison, Statistic};
 #[cfg(feature = "store")]
 pub use batch::{Batch, Sync};
 #[cfg(feature = "store")]

@@ -17,8 +17,9 @@ pub(crate) fn columns() -> SchemaRef {
         ("deletion_rate", DataType::Utf8),
         ("reason", DataType::Utf8),
         ("foreground_operations", DataType::Float64),
-        ("foreground_p99_ms", DataType::Float64),
-        ("baseline_p99_ms", DataType::Float64),
+        ("compared", DataType::Utf8),
+        ("foreground_ms", DataType::Float64),
+        ("baseline_ms", DataType::Float64),
         ("slowdown", DataType::Float64),
         ("background", DataType::Utf8),
         ("level0_files", DataType::Int64),
@@ -31,7 +32,8 @@ pub(crate) fn columns() -> SchemaRef {
     ])
 }
 
-/// `cairn.governor`. `rate` is NULL where there is no limit.
+/// `cairn.governor`. `rate` is NULL where there is no limit; `compared` says what of the foreground's latency the
+/// next three columns tell, the one that is slowest in view of what is allowed: `read p99`, `synced write mean`.
 pub(crate) fn table(scope: &Scope) -> Arc<VirtualTable> {
     let columns = columns();
     let (engine, rows_of) = (scope.db.engine().clone(), Arc::clone(&columns));
@@ -44,7 +46,10 @@ pub(crate) fn table(scope: &Scope) -> Arc<VirtualTable> {
             text(rate(status.deletion_rate as f64)),
             text(status.reason),
             number(Some(status.operations.round())),
-            number(foreground.map(|of| millis(of.p99))),
+            maybe_text(
+                foreground.map(|of| format!("{} {}", of.operation.name(), of.statistic.name())),
+            ),
+            number(foreground.map(|of| millis(of.latency))),
             number(foreground.map(|of| millis(of.baseline))),
             number(foreground.map(|of| (of.ratio * 100.0).round() / 100.0)),
             text(rate(status.background)),

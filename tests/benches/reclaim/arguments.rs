@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::foreground::STEADY;
+use crate::strategy::Strategy;
+
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Part {
@@ -45,6 +48,9 @@ pub(super) struct Arguments {
     /// Parts to run [all]
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Ways of undoing to measure; the control is measured beside them [all]
+    #[arg(long, value_name = "WAY", value_delimiter = ',')]
+    undo: Vec<Strategy>,
     /// Fixes data, keys and resampling; not the times.
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
@@ -101,8 +107,8 @@ pub(super) struct Plan {
     pub(super) value_bytes: usize,
     /// Of the block cache of each store.
     pub(super) cache_bytes: u64,
-    /// For which the foreground runs as fast as it can, to find its peak.
-    pub(super) peak: Duration,
+    /// For which the foreground runs as fast as it can before its peak is measured, and for which it is.
+    pub(super) peak: (Duration, Duration),
     /// For which the foreground runs before a window begins.
     pub(super) warmup: Duration,
     pub(super) idle: Duration,
@@ -122,6 +128,7 @@ pub(super) struct Plan {
     pub(super) trials: usize,
     pub(super) cycles: u64,
     only: Vec<Part>,
+    undo: Vec<Strategy>,
 }
 
 /// A million bytes.
@@ -152,7 +159,11 @@ impl Arguments {
             table_bytes: mb(self.table_mb, 1024, 24),
             value_bytes: self.value_bytes.unwrap_or(200).clamp(16, 1 << 20),
             cache_bytes: pick(64 << 20, 4 << 20),
-            peak: ms(None, 3000, 300),
+            peak: if small {
+                (Duration::ZERO, ms(None, 0, 300))
+            } else {
+                (STEADY, ms(None, 5000, 0))
+            },
             warmup: ms(None, 500, 100),
             idle: ms(self.idle_ms, 3000, 300),
             window_min: ms(self.window_ms, 2000, 300),
@@ -167,6 +178,7 @@ impl Arguments {
             trials: count(self.trials, 5, 1),
             cycles: self.cycles.unwrap_or(pick(10_000, 100)).max(1),
             only: self.only.clone(),
+            undo: self.undo.clone(),
         }
     }
 }
@@ -175,6 +187,15 @@ impl Plan {
     /// Whether a part is to be run.
     pub(super) fn includes(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// The ways of undoing that are measured at a size.
+    pub(super) fn strategies(&self, size_mb: u64) -> Vec<Strategy> {
+        let is_wanted = |strategy: &Strategy| {
+            self.undo.is_empty() || *strategy == Strategy::Nothing || self.undo.contains(strategy)
+        };
+        let all = Strategy::ALL.into_iter().filter(is_wanted);
+        all.filter(|strategy| strategy.is_measured_at(size_mb)).collect()
     }
 
     /// The greatest length of a window with the undo of a job of this size.

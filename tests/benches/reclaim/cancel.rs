@@ -21,7 +21,7 @@ use crate::store::text;
 const BATCH_BYTES: u64 = 32 << 20;
 
 /// Cancels of a small and of a large job.
-const SIZED_CANCELS: usize = 5;
+const SIZED_CANCELS: usize = 11;
 
 /// The large job has so many times the bytes of the small one.
 pub(super) const SIZE_FACTOR: u64 = 100;

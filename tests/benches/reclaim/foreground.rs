@@ -109,7 +109,12 @@ impl Load {
     }
 }
 
-/// Operations per second of so many threads that never wait: the peak.
+/// After so long each part of the table was dropped from the page cache once, and a part of it is always missing.
+pub(super) const STEADY: Duration = DROP_EVERY.saturating_mul(DROP_PARTS as u32);
+
+/// Operations per second of so many threads that never wait: the peak. It is measured for `length` after
+/// `warmup`, which is [`STEADY`] where the number matters: with a table that was just made, all of it in the page
+/// cache, a machine does half as much again, and half of that would be too much for it later.
 ///
 /// # Errors
 /// An operation that failed.
@@ -117,10 +122,10 @@ pub(super) fn peak(
     engine: &Engine,
     table: &Table,
     threads: usize,
-    length: Duration,
+    (warmup, length): (Duration, Duration),
     seed: u64,
 ) -> Result<f64, String> {
-    let end = Arc::new(AtomicU64::new(nanos(length)));
+    let end = Arc::new(AtomicU64::new(nanos(warmup + length)));
     let start = Instant::now();
     let dropper = spawn_dropper(table, start, Arc::clone(&end));
     let run = |index: usize| {
@@ -132,11 +137,14 @@ pub(super) fn peak(
         };
         std::thread::spawn(move || -> Result<u64, String> {
             let mut operations = 0;
-            while start.elapsed() < length {
+            loop {
+                let elapsed = start.elapsed();
+                if elapsed >= warmup + length {
+                    return Ok(operations);
+                }
                 worker.operate()?;
-                operations += 1;
+                operations += u64::from(elapsed >= warmup);
             }
-            Ok(operations)
         })
     };
     let running: Vec<_> = (0..threads).map(run).collect();
@@ -144,7 +152,7 @@ pub(super) fn peak(
     for thread in running {
         operations += thread.join().map_err(|_| "a foreground thread panicked".to_owned())??;
     }
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = (start.elapsed() - warmup).as_secs_f64();
     dropper.join().map_err(|_| "the page cache thread panicked".to_owned())?;
     Ok(operations as f64 / seconds)
 }

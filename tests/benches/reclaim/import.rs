@@ -1,7 +1,8 @@
 //! An import beside a foreground, and an import alone.
 //!
-//! Each round has three windows: idle, idle again (the control: two idle windows must agree), and one in which
-//! an import runs. Alone, imports with the governor's feedback and without it take turns.
+//! Each round has three windows of equal length: idle, idle again (the control: two idle windows must agree), and
+//! one in which an import runs from its first moment on. Equal, because a long window meets more of what a noisy
+//! machine does than a short one. Alone, imports with the governor's feedback and without it take turns.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,8 +19,8 @@ use crate::progress::Progress;
 use crate::sql::Sql;
 use crate::store::make_table;
 
-/// No import takes longer beside a foreground; what comes later is not measured.
-const WINDOW_MAX: Duration = Duration::from_secs(30);
+/// The import's window has so many lengths of an idle window elsewhere.
+const LENGTH: u32 = 3;
 
 /// For which nobody may have worked before imports run alone.
 const REST: Duration = Duration::from_secs(3);
@@ -64,7 +65,6 @@ impl Imports {
         let owner = OwnerId::from_raw(1);
         let engine = sql.db.engine();
         let table = make_table(engine, owner, plan.table_bytes, plan.value_bytes, plan.seed)?;
-        foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)?;
         let rate = foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)? / 2.0;
         let mut imports = Self {
             rounds: Vec::new(),
@@ -107,16 +107,17 @@ impl Imports {
             seed: plan.seed.wrapping_add((number * 3 + part) << 8),
         };
         let engine = sql.db.engine();
+        let length = plan.idle * LENGTH;
         let mut idle = Vec::new();
         for part in 0..2 {
             sql.settle(plan.quiet).await?;
-            let load = Load::start(engine, table, arrival(part, plan.warmup + plan.idle));
-            tokio::time::sleep(plan.warmup + plan.idle).await;
+            let load = Load::start(engine, table, arrival(part, plan.warmup + length));
+            tokio::time::sleep(plan.warmup + length).await;
             idle.push(load.stop()?.latency());
         }
         sql.create("t").await?;
         sql.settle(plan.quiet).await?;
-        let load = Load::start(engine, table, arrival(2, plan.warmup + WINDOW_MAX));
+        let load = Load::start(engine, table, arrival(2, plan.warmup + length));
         tokio::time::sleep(plan.warmup).await;
         let began = Instant::now();
         let id = sql.start_import("t").await?;
@@ -124,13 +125,16 @@ impl Imports {
             let job = sql.db.jobs().get(id).await.map_err(|error| error.to_string())?;
             Ok::<bool, String>(job.is_none_or(|job| job.state.is_terminal()))
         };
-        while began.elapsed() < WINDOW_MAX && !is_over().await? {
+        while began.elapsed() < length && !is_over().await? {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let governor = governed::status(engine);
+        let read = sql.db.jobs().get(id).await.map_err(|error| error.to_string())?;
+        let seconds = began.elapsed().as_secs_f64();
         let import = load.stop()?.latency();
+        let part = read.map_or(0.0, |job| job.fraction);
+        let import_rate = sql.csv_bytes as f64 * part / seconds;
         sql.succeeded(id).await?;
-        let import_rate = sql.csv_bytes as f64 / began.elapsed().as_secs_f64();
         sql.run("DROP TABLE t").await?;
         let (idle, again) = (idle.first().copied(), idle.get(1).copied());
         let (idle, again) = (idle.unwrap_or_default(), again.unwrap_or_default());

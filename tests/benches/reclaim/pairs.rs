@@ -138,8 +138,6 @@ impl Stores {
             progress.say("looking for the peak of the foreground");
             store.settle(plan.quiet)?;
             let (engine, table) = (&store.engine, &store.table);
-            // Twice: the first fills the caches.
-            foreground::peak(engine, table, plan.threads, plan.peak, plan.seed)?;
             peak = peak.min(foreground::peak(engine, table, plan.threads, plan.peak, plan.seed)?);
         }
         Ok(Self { plain, paced, rate: peak / 2.0 })
@@ -163,8 +161,7 @@ impl Stores {
         size_mb: u64,
         progress: &Progress,
     ) -> Result<Size, String> {
-        let strategies: Vec<Strategy> =
-            Strategy::ALL.into_iter().filter(|strategy| strategy.is_measured_at(size_mb)).collect();
+        let strategies = plan.strategies(size_mb);
         progress.begin(&format!("{size_mb} MB"), plan.pairs * strategies.len());
         let mut pairs = Vec::new();
         for round in 0..plan.pairs {

@@ -24,7 +24,7 @@ const BATCH_ROWS: usize = 1000;
 const RANGE_ROAD_MAX_MB: u64 = 1024;
 
 /// A way of undoing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub(super) enum Strategy {
     /// The job's data stays: the control.
     Nothing,
