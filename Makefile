@@ -11,7 +11,7 @@ ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test bench-reclaim check doc fuzz setup
+.PHONY: help build demo test crash soak bench-reclaim check doc fuzz setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ demo: build ## import TPC-H data, cancel the import half way, measure what is le
 
 test: build ## run every test
 	cargo test --release --workspace
+
+crash: build ## kill a real server at random moments, and compare (SECONDS=60, CAIRN_KILL_SEED=n)
+	cargo test --release --workspace --test soak -- kill --seconds $(or $(SECONDS),60)
+
+soak: build ## full load with cancels and restarts: what grows? (SECONDS=3600)
+	cargo test --release --workspace --test soak -- growth --seconds $(or $(SECONDS),3600)
 
 bench-reclaim: setup ## measure what a cancelled job costs everybody else (ARGS=--smoke, ARGS=--help)
 	cargo bench --profile $(PROFILE) --workspace --bench reclaim -- --out $(CURDIR)/target/bench-reclaim $(ARGS)

@@ -368,7 +368,7 @@ mod tests {
         let worst = judged.worst.unwrap();
         assert!(judged.slow, "{worst:?}");
         assert_eq!(worst.statistic, Statistic::Mean);
-        assert!((1.19..1.21).contains(&worst.allowed) && (1.7..1.9).contains(&worst.ratio));
+        assert!((1.19..1.21).contains(&worst.allowed) && (1.5..1.6).contains(&worst.ratio));
         baseline.start_afresh();
         assert!(!baseline.observe(&reads(&[(57, 98), (1000, 2)]), false, 1.1).slow);
     }

@@ -16,7 +16,7 @@ use crate::record::{CLAIM, split_claims_key};
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is lost, but something is not as it should be.
+    /// Left by a crash, and removed by itself when the store is opened for writing. Nothing is lost.
     Warning,
     /// A promise is broken: data is missing, left over or unreadable.
     Error,
@@ -36,6 +36,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What a crash left.
+    #[must_use]
+    pub fn warning(
+        place: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(place, message, hint) }
+    }
+
     /// A broken promise.
     #[must_use]
     pub fn error(
@@ -171,7 +181,7 @@ impl Engine {
     /// Every folder of staged or dropped files belongs to a claim or a tombstone.
     fn check_folders(&self, findings: &mut Vec<Finding>) -> Result<()> {
         for name in self.orphan_folders()? {
-            findings.push(Finding::error(
+            findings.push(Finding::warning(
                 name,
                 "nobody claims this folder",
                 "it is removed when the store is opened for writing",

@@ -18,8 +18,8 @@ use crate::open::Options;
 /// stalls the disk for everyone.
 const DELETE_CHUNK_BYTES: u64 = 8 << 20;
 
-/// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true. That of a large store may be six
-/// times what is true (`max_manifest_space_amp_pct`), so this decides for small ones only.
+/// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true; a large store's may be six
+/// times what is true (its `max_manifest_space_amp_pct`), so this is only for small ones.
 const MANIFEST_BYTES: usize = 256 << 10;
 
 /// Bytes of RocksDB's own log after which it begins a new one; four are kept.

@@ -74,6 +74,11 @@ impl Client {
         &self.client
     }
 
+    /// The notices of this connection, to be read while it is in use.
+    pub fn notices(&self) -> Notices {
+        Notices { seen: Arc::clone(&self.notices), arrived: self.arrived.clone() }
+    }
+
     /// Runs one statement by the simple protocol; NULL is `NULL`.
     ///
     /// # Errors
@@ -170,16 +175,32 @@ impl Client {
     /// If none comes within a minute.
     pub async fn notice(&mut self, text: &str) -> String {
         let limit = std::time::Duration::from_secs(60);
+        let notice = tokio::time::timeout(limit, self.notices().first(text)).await;
+        notice.expect("a notice arrives").expect("the connection is open")
+    }
+}
+
+/// What a connection was told beside its answers.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    seen: Arc<Mutex<Vec<String>>>,
+    arrived: tokio::sync::watch::Receiver<usize>,
+}
+
+impl Notices {
+    /// Waits for a notice that contains `text`; `None` if the connection ends without one.
+    pub async fn first(&mut self, text: &str) -> Option<String> {
         loop {
+            let open = self.arrived.has_changed().is_ok();
             let found = {
-                let notices = self.notices.lock().expect("no panic while noting");
+                let notices = self.seen.lock().expect("no panic while noting");
                 notices.iter().find(|notice| notice.contains(text)).cloned()
             };
-            if let Some(found) = found {
+            if found.is_some() || !open {
                 return found;
             }
-            let arrived = tokio::time::timeout(limit, self.arrived.changed()).await;
-            arrived.expect("a notice arrives").expect("the connection is open");
+            // Closed: the next look is the last one.
+            let _ = self.arrived.changed().await;
         }
     }
 }

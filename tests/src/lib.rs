@@ -6,10 +6,11 @@
 pub mod bench;
 mod client;
 mod data;
+pub mod kill;
 mod script;
 mod server;
 
-pub use client::{Client, Refused};
+pub use client::{Client, Notices, Refused};
 pub use data::{lineitems, write_file};
 pub use script::{ScriptConnection, run_script};
 pub use server::Server;

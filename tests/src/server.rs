@@ -13,7 +13,8 @@ use crate::client::Client;
 /// Longest time until a server says that it is ready; only a hang reaches it.
 const READY: Duration = Duration::from_secs(60);
 
-/// A running `cairn start`. Killed when dropped; its store outlives it for a restart.
+/// A running `cairn start`. Killed when dropped; its store outlives it for a restart, and its log lies beside the
+/// store.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -29,6 +30,10 @@ impl Folder {
     fn store(&self) -> PathBuf {
         self.0.path().join("store")
     }
+
+    fn log(&self) -> PathBuf {
+        self.0.path().join("server.log")
+    }
 }
 
 impl Server {
@@ -42,7 +47,7 @@ impl Server {
         let folder = Folder(tempfile::tempdir().expect("a temporary folder"));
         let environment: Vec<(String, String)> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let (child, address) = spawn(&folder.store(), &environment).await;
+        let (child, address) = ready(&folder, &environment).await.expect("the server gets ready");
         Self { child, address, folder, environment }
     }
 
@@ -67,10 +72,53 @@ impl Server {
 
     /// Starts a process again on the same store, without the environment of the first one.
     pub async fn restart(&mut self) {
+        self.try_restart().await.expect("the server gets ready");
+    }
+
+    /// As [`Server::restart`], for a suite that has more to say about a server that does not start.
+    ///
+    /// # Errors
+    /// Why it did not get ready.
+    pub async fn try_restart(&mut self) -> Result<(), String> {
         self.environment.clear();
-        let (child, address) = spawn(&self.folder.store(), &self.environment).await;
-        self.child = child;
-        self.address = address;
+        (self.child, self.address) = ready(&self.folder, &self.environment).await?;
+        Ok(())
+    }
+
+    /// Starts a process on the store of a server that has ended, and kills it after a while, ready or not.
+    ///
+    /// # Errors
+    /// It ended by itself before.
+    pub async fn start_and_kill(&mut self, after: Duration) -> Result<(), String> {
+        self.child = spawn(&self.folder, &[]);
+        match tokio::time::timeout(after, self.child.wait()).await {
+            Ok(status) => Err(format!("the server ended by itself: {status:?}")),
+            Err(_) => {
+                self.kill().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// How the process has ended, if it has without being asked to.
+    pub fn has_ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("its exit status can be read")
+    }
+
+    /// The process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// What all processes on this store have logged.
+    pub fn log(&self) -> PathBuf {
+        self.folder.log()
+    }
+
+    /// Leaves the store where it is when the server is dropped, for people to look at.
+    pub fn keep_store(&mut self) -> PathBuf {
+        self.folder.0.disable_cleanup(true);
+        self.store()
     }
 
     /// Asks the server to end, as an operator would, and waits for it.
@@ -155,30 +203,39 @@ fn binary() -> PathBuf {
     binary
 }
 
-async fn spawn(store: &Path, environment: &[(String, String)]) -> (Child, String) {
-    let mut child = Command::new(binary())
+fn spawn(folder: &Folder, environment: &[(String, String)]) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.log());
+    Command::new(binary())
         .args(["start", "--insecure", "--listen", "127.0.0.1:0", "--store"])
-        .arg(store)
+        .arg(folder.store())
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log.expect("the log can be opened"))
         .kill_on_drop(true)
         .spawn()
-        .expect("the server can be started");
+        .expect("the server can be started")
+}
+
+/// Starts a process and waits until it accepts connections.
+async fn ready(
+    folder: &Folder,
+    environment: &[(String, String)],
+) -> Result<(Child, String), String> {
+    let mut child = spawn(folder, environment);
     let stdout = child.stdout.take().expect("its output is a pipe");
     let mut lines = BufReader::new(stdout).lines();
     let ready = async {
         while let Some(line) = lines.next_line().await.expect("its output can be read") {
             if let Some(url) = line.strip_prefix("ready ") {
-                return address_of(url);
+                return Ok(address_of(url));
             }
         }
-        let status = child.wait().await;
-        unreachable!("the server ended before it was ready: {status:?}");
+        Err(format!("the server ended before it was ready: {:?}", child.wait().await))
     };
-    let address = tokio::time::timeout(READY, ready).await.expect("the server gets ready");
-    (child, address)
+    let address = tokio::time::timeout(READY, ready).await;
+    let address = address.map_err(|_| "the server did not get ready in a minute".to_owned())??;
+    Ok((child, address))
 }
 
 fn address_of(url: &str) -> String {
