@@ -11,7 +11,7 @@ ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test crash soak bench-reclaim check doc fuzz setup
+.PHONY: help build demo test disk crash soak bench-reclaim check doc fuzz setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +23,15 @@ build: setup ## build the binary, ./target/release/cairn
 demo: build ## import TPC-H data, cancel the import half way, measure what is left (SCALE=0.5)
 	$(CAIRN) demo --scale $(SCALE)
 
-test: build ## run every test
+test: build disk ## run every test
 	cargo test --release --workspace
 
-crash: build ## kill a real server at random moments, and compare (SECONDS=60, CAIRN_KILL_SEED=n)
+disk: ## build the disk that forgets what was not synced
+	cargo build --release --manifest-path tests/disk/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/disk
+
+crash: build disk ## kill a real server at random moments, then cut its power (SECONDS=60 each, CAIRN_KILL_SEED=n)
 	cargo test --release --workspace --test soak -- kill --seconds $(or $(SECONDS),60)
+	cargo test --release --workspace --test soak -- power --seconds $(or $(SECONDS),60)
 
 soak: build ## full load with cancels and restarts: what grows? (SECONDS=3600)
 	cargo test --release --workspace --test soak -- growth --seconds $(or $(SECONDS),3600)

@@ -5,7 +5,7 @@
 //!                         |
 //!                      expected     what must and what may be, kept by this process alone
 //!                         |
-//! run: load, SIGKILL, start, verify, and again; now and then settle, stop, doctor
+//! run: load, SIGKILL, power cut if asked for, start, verify, and again; now and then settle, stop, doctor
 //! growth: load and orderly restarts for long, with samples of what must not grow
 //! ```
 //!
@@ -13,7 +13,8 @@
 //! job that was accepted ends; one that was cancelled, once that is acknowledged, never shows a row; an end
 //! never changes; progress never goes back; ids are never used twice; what is not needed any more is given back.
 //!
-//! Left out: loss of power. The death of a process keeps what the operating system has cached.
+//! The death of a process keeps what the operating system has cached; a power cut does not, and needs a disk that
+//! forgets ([`crate::Disk`]). With it only what was acknowledged must be there: progress is written and not synced.
 
 mod expected;
 mod fault;
@@ -30,4 +31,4 @@ mod verify;
 
 pub use fault::Failure;
 pub use growth::{GrowthReport, watch_growth};
-pub use run::{Report, kill_at_random};
+pub use run::{Death, Report, kill_at_random};

@@ -6,11 +6,13 @@
 pub mod bench;
 mod client;
 mod data;
+mod disk;
 pub mod kill;
 mod script;
 mod server;
 
 pub use client::{Client, Notices, Refused};
 pub use data::{lineitems, write_file};
+pub use disk::{Disk, Lose};
 pub use script::{ScriptConnection, run_script};
 pub use server::Server;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
+use crate::disk::Disk;
 
 /// Longest time until a server says that it is ready; only a hang reaches it.
 const READY: Duration = Duration::from_secs(60);
@@ -23,16 +24,34 @@ pub struct Server {
     environment: Vec<(String, String)>,
 }
 
+/// Where everything of a server is.
 #[derive(Debug)]
-struct Folder(TempDir);
+struct Folder {
+    // Unmounted before the folder goes: fields are dropped in this order.
+    disk: Option<Disk>,
+    dir: TempDir,
+}
 
 impl Folder {
+    fn new() -> Self {
+        Self { disk: None, dir: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// With a disk for the store.
+    fn with_disk() -> Result<Self, String> {
+        let mut folder = Self::new();
+        let at = folder.dir.path().join("disk");
+        std::fs::create_dir(&at).expect("the folder is empty");
+        folder.disk = Some(Disk::mount(&at)?);
+        Ok(folder)
+    }
+
     fn store(&self) -> PathBuf {
-        self.0.path().join("store")
+        self.disk.as_ref().map_or(self.dir.path(), Disk::path).join("store")
     }
 
     fn log(&self) -> PathBuf {
-        self.0.path().join("server.log")
+        self.dir.path().join("server.log")
     }
 }
 
@@ -44,11 +63,26 @@ impl Server {
 
     /// Starts on a new store with additional environment variables (a crash point, say).
     pub async fn start_with(environment: &[(&str, &str)]) -> Self {
-        let folder = Folder(tempfile::tempdir().expect("a temporary folder"));
+        let folder = Folder::new();
         let environment: Vec<(String, String)> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (child, address) = ready(&folder, &environment).await.expect("the server gets ready");
         Self { child, address, folder, environment }
+    }
+
+    /// Starts on a new store on a disk that forgets what was not synced.
+    ///
+    /// # Errors
+    /// There cannot be such a disk here; why.
+    pub async fn start_on_disk() -> Result<Self, String> {
+        let folder = Folder::with_disk()?;
+        let (child, address) = ready(&folder, &[]).await.expect("the server gets ready");
+        Ok(Self { child, address, folder, environment: Vec::new() })
+    }
+
+    /// The disk that the store is on, if it was started on one.
+    pub fn disk(&mut self) -> Option<&mut Disk> {
+        self.folder.disk.as_mut()
     }
 
     /// Kills the process without warning and starts another on the same store.
@@ -115,10 +149,17 @@ impl Server {
         self.folder.log()
     }
 
-    /// Leaves the store where it is when the server is dropped, for people to look at.
+    /// Leaves the store when the server is dropped, for people to look at: where it is, or a copy beside the disk.
     pub fn keep_store(&mut self) -> PathBuf {
-        self.folder.0.disable_cleanup(true);
-        self.store()
+        self.folder.dir.disable_cleanup(true);
+        let store = self.store();
+        if self.folder.disk.is_none() {
+            return store;
+        }
+        let kept = self.folder.dir.path().join("store");
+        // As much as can be had: this only helps to find out more.
+        let _ = copy_folder(&store, &kept);
+        kept
     }
 
     /// Asks the server to end, as an operator would, and waits for it.
@@ -241,4 +282,17 @@ async fn ready(
 fn address_of(url: &str) -> String {
     let after = url.split_once('@').map_or(url, |(_, rest)| rest);
     after.split('/').next().unwrap_or(after).to_owned()
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)?.flatten() {
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }

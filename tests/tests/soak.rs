@@ -1,6 +1,6 @@
-//! The long runs: random kills for hours, or full load with a look at what grows.
+//! The long runs: random kills or power cuts for hours, or full load with a look at what grows.
 //!
-//! `soak [kill|growth] [--seconds N] [--seed S] [--out FILE]`. Without arguments a smoke of the growth run, short enough
+//! `soak [kill|power|growth] [--seconds N] [--seed S] [--out FILE]`. Without arguments a smoke of the growth run, short enough
 //! for `make test`; whatever else a test runner adds is passed over.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cairn_jobs::{Clock as _, SystemClock};
-use cairn_tests::kill::{kill_at_random, watch_growth};
+use cairn_tests::kill::{Death, kill_at_random, watch_growth};
 
 /// Seconds of the smoke.
 const SMOKE: u64 = 10;
 
 struct Arguments {
-    kill: bool,
+    death: Option<Death>,
     limit: Duration,
     seed: u64,
     out: Option<PathBuf>,
@@ -32,7 +32,9 @@ impl Arguments {
         let seconds = number("--seconds").or(variable("CAIRN_KILL_SECONDS")).unwrap_or(SMOKE);
         let seed = number("--seed").or(variable("CAIRN_KILL_SEED"));
         Self {
-            kill: arguments.iter().any(|argument| argument == "kill"),
+            death: [Death::Kill, Death::PowerCut]
+                .into_iter()
+                .find(|death| arguments.iter().any(|argument| argument == death.name())),
             limit: Duration::from_secs(seconds),
             seed: seed.unwrap_or_else(|| SystemClock.now().raw()),
             out: after("--out").map(PathBuf::from),
@@ -46,9 +48,9 @@ async fn main() -> ExitCode {
     if arguments.iter().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    let Arguments { kill, limit, seed, out } = Arguments::read(&arguments);
-    if kill {
-        return match kill_at_random(seed, limit, |line| println!("{line}")).await {
+    let Arguments { death, limit, seed, out } = Arguments::read(&arguments);
+    if let Some(death) = death {
+        return match kill_at_random(death, seed, limit, |line| println!("{line}")).await {
             Ok(report) => {
                 println!("{report}");
                 ExitCode::SUCCESS

@@ -17,7 +17,7 @@ use super::fault::{Failure, Fault};
 use super::lane::{End, Lane};
 use super::load::{self, Extent, number, set};
 use super::random::Random;
-use super::run::{Report, Run, alive};
+use super::run::{Death, Report, Run, alive};
 use super::store::Usage;
 use crate::data::write_file;
 use figures::{Comparison, FIGURES, Sample, compare};
@@ -118,7 +118,7 @@ pub async fn watch_growth(
     limit: Duration,
     out: Option<&Path>,
 ) -> Result<GrowthReport, Box<Failure>> {
-    let mut run = Run::start(seed).await;
+    let mut run = Run::start(seed, Death::Kill).await;
     let mut watch = Watch { began: Instant::now(), samples: Vec::new(), every: pace(limit) };
     let result = watch.lives(&mut run, limit).await;
     let mut done = Report::default();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::expected::{Balances, Rows, Transfer};
 use super::random::Random;
 use super::source::{SOURCES, Source};
+use crate::disk::Lose;
 
 /// Writers of the foreground table.
 pub(crate) const WRITERS: usize = 2;
@@ -89,6 +90,12 @@ impl Plan {
             cut_starts: (0..cuts).map(|_| cut(&mut random)).collect(),
             settle: random.chance(12),
         }
+    }
+
+    /// What a power cut takes: at the end of a round, and after the starts that are cut short.
+    pub(crate) fn lose(&self, round: u32, cut: u64) -> Lose {
+        let mut random = self.random.fork(3).fork(round.into()).fork(cut);
+        if random.chance(40) { Lose::All } else { Lose::Some(random.next()) }
     }
 
     /// The numbers of one connection in one round.

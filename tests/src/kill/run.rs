@@ -53,12 +53,36 @@ impl fmt::Display for Report {
     }
 }
 
+/// How a server dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// SIGKILL: what it wrote is there.
+    Kill,
+    /// The power goes: what it did not sync may be lost.
+    PowerCut,
+}
+
+impl Death {
+    /// The word for it in variables and arguments.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::PowerCut => "power",
+        }
+    }
+}
+
 /// Kills real servers at random moments for about `limit`, and compares what they keep with what they acknowledged.
 /// The first run has `seed`, the next one the number above it. `say` is told each seed before it is used.
 ///
 /// # Errors
 /// The first run that found anything.
+///
+/// # Panics
+/// Where there cannot be a disk that forgets (see [`crate::Disk::mount`]), if the power is to be cut.
 pub async fn kill_at_random(
+    death: Death,
     seed: u64,
     limit: Duration,
     say: impl Fn(&str),
@@ -67,9 +91,9 @@ pub async fn kill_at_random(
     let mut report = Report::default();
     let mut seed = seed;
     loop {
-        say(&format!("seed {seed} (again: CAIRN_KILL_SEED={seed} make crash)"));
+        say(&format!("{} seed {seed} (again: CAIRN_KILL_SEED={seed} make crash)", death.name()));
         let deadline = began + limit;
-        let mut run = Run::start(seed).await;
+        let mut run = Run::start(seed, death).await;
         let result = run.rounds(deadline).await;
         run.tally(&mut report);
         if let Err(End::Wrong(fault)) = result {
@@ -100,11 +124,18 @@ pub(crate) struct Run {
 
 impl Run {
     /// A server on a new store with tables, accounts, and files to import.
-    pub(crate) async fn start(seed: u64) -> Self {
+    pub(crate) async fn start(seed: u64, death: Death) -> Self {
         let plan = Plan::of(seed);
-        let server = Server::start().await;
+        let mut server = match death {
+            Death::Kill => Server::start().await,
+            Death::PowerCut => Server::start_on_disk().await.expect("a disk that forgets"),
+        };
         let folder = server.external();
         SOURCES.iter().for_each(|source| source.write(&folder));
+        if let Some(disk) = server.disk() {
+            // What the server has not synced by now is not ours to ask for: nothing was acknowledged yet.
+            disk.sync();
+        }
         let shared = Arc::new(Shared::new(Expected::new(WRITERS, TABLES)));
         let report = Report { runs: 1, ..Report::default() };
         Self { seed, plan, server, shared, round: 0, log_read: 0, report }
@@ -193,9 +224,19 @@ impl Run {
             }
             Stop::Terminate => self.terminate().await?,
         }
+        self.cut_power(0);
         load::end(&self.shared, lanes).await;
         self.report.rounds += 1;
         self.check()
+    }
+
+    /// The power goes, if this is about that; the server is dead.
+    fn cut_power(&mut self, cut: u64) {
+        let lose = self.plan.lose(self.round, cut);
+        if let Some(disk) = self.server.disk() {
+            self.shared.journal.note("runner", &format!("power cut, losing {lose:?}"));
+            disk.cut(lose);
+        }
     }
 
     /// Nobody but us ends the server.
@@ -228,11 +269,12 @@ impl Run {
         if round.doctor {
             self.ask_doctor("after the stop", false).await?;
         }
-        for after in &round.cut_starts {
+        for (cut, after) in (1..).zip(&round.cut_starts) {
             self.shared.journal.note("runner", &format!("start, and SIGKILL after {after:?}"));
             let ended = self.server.start_and_kill(*after).await;
             ended.map_err(|error| Fault::new("a start after a kill", "a server", error))?;
             self.report.cut_starts += 1;
+            self.cut_power(cut);
         }
         Ok(self.start_again().await?)
     }
@@ -248,7 +290,8 @@ impl Run {
     pub(crate) async fn verify(&mut self) -> Result<(), End> {
         self.check_log()?;
         let lane = self.place().lane("verify", Random::new(self.seed)).await?;
-        let checked = tokio::time::timeout(VERIFIED, verify::after_restart(&lane)).await;
+        let forgetful = self.server.disk().is_some();
+        let checked = tokio::time::timeout(VERIFIED, verify::after_restart(&lane, forgetful)).await;
         alive(checked.unwrap_or_else(|_| Err(hangs("the check after a restart"))))?;
         self.check()
     }

@@ -24,9 +24,10 @@ const SPARE_BYTES: u64 = 48 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Compares everything with what is expected. Nobody else has asked the server for anything since it started.
-pub(crate) async fn after_restart(lane: &Lane) -> Result<(), End> {
+/// `forgetful`: the power was cut, so what was seen and not acknowledged may be undone.
+pub(crate) async fn after_restart(lane: &Lane, forgetful: bool) -> Result<(), End> {
     let seen = whole_listing(lane).await?;
-    report(lane, lane.expected(|expected| expected.jobs.restarted(&seen)))?;
+    report(lane, lane.expected(|expected| expected.jobs.restarted(&seen, forgetful)))?;
     jobs_by_bytes(lane).await?;
     ledger(lane).await?;
     bank(lane).await?;

@@ -523,12 +523,15 @@ impl Jobs {
     }
 
     /// The server was started again and nobody has asked it for anything yet: settles what was open. `seen` is a
-    /// whole listing.
-    pub(crate) fn restarted(&mut self, seen: &[Seen]) -> Vec<Fault> {
+    /// whole listing. `forgetful`: the power was cut, and progress is not synced.
+    pub(crate) fn restarted(&mut self, seen: &[Seen], forgetful: bool) -> Vec<Fault> {
         self.sweeps_open = 0;
         for job in self.jobs.values_mut() {
             job.may_be_canceled |= job.cancels_open > 0;
             job.cancels_open = 0;
+            if forgetful {
+                (job.fraction, job.bytes) = (0.0, 0);
+            }
         }
         let before = self.known();
         let faults = self.listed(&before, seen, true);

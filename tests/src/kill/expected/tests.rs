@@ -22,7 +22,7 @@ fn seen(marker: Marker, state: State, fraction: f64) -> Seen {
 
 /// What a restart that shows the job so is found to break.
 fn restarted(expected: &mut Expected, marker: Marker, state: State, fraction: f64) -> String {
-    let faults = expected.jobs.restarted(&[seen(marker, state, fraction)]);
+    let faults = expected.jobs.restarted(&[seen(marker, state, fraction)], false);
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -182,12 +182,12 @@ fn ids_that_come_twice_go_back_or_change_are_reported() {
 #[test]
 fn a_job_that_is_lost_or_that_nobody_asked_for_is_reported() {
     let (mut expected, marker) = with_job(GOOD);
-    let faults = expected.jobs.restarted(&[]);
+    let faults = expected.jobs.restarted(&[], false);
     assert!(faults[0].to_string().contains("not listed"), "{faults:?}");
 
     let strange = seen(Marker(77), State::Running, 0.0);
     let seen = [seen(marker, State::Running, 0.0), Seen { id: 101, ..strange }];
-    let faults = expected.jobs.restarted(&seen);
+    let faults = expected.jobs.restarted(&seen, false);
     assert!(faults.len() == 1 && faults[0].what.contains("op 77"), "{faults:?}");
 }
 
@@ -202,7 +202,7 @@ fn a_submission_that_was_not_answered_may_be_there_or_not_but_does_not_come_late
     let (mut expected, marker) = submit();
     assert_eq!(restarted(&mut expected, marker, State::Running, 0.0), "");
     let (mut expected, marker) = submit();
-    assert!(expected.jobs.restarted(&[]).is_empty());
+    assert!(expected.jobs.restarted(&[], false).is_empty());
     assert!(restarted(&mut expected, marker, State::Running, 0.0).contains("no such job"));
 }
 

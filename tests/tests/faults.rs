@@ -1,0 +1,245 @@
+//! The disk fails while a real server works: everywhere once, all the time, by being full, slow, or short.
+//!
+//! Whatever fails, the server answers, with an error that says why. Once the fault is over it takes writes again, or
+//! goes on refusing them with the reason and takes them after a restart; and what it acknowledged is there.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use cairn_tests::{Client, Refused, Server, write_file};
+
+/// How long writes may be refused after a fault before an operator would start the server again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Longest time for anything that has to happen; only a hang reaches it.
+const HANGS: Duration = Duration::from_secs(60);
+
+/// Rows of the file that is imported.
+const IMPORTED: usize = 400;
+
+/// A server on a disk that fails, and what it acknowledged.
+struct Patient {
+    server: Server,
+    client: Client,
+    /// Keys that must be in `kept`.
+    acknowledged: BTreeSet<u64>,
+    /// Keys that may be in it.
+    unknown: BTreeSet<u64>,
+    next: u64,
+    restarts: u32,
+}
+
+impl Patient {
+    /// `None`, said loudly, where there cannot be such a disk.
+    async fn admit() -> Option<Self> {
+        let mut server = match Server::start_on_disk().await {
+            Ok(server) => server,
+            Err(reason) => {
+                eprintln!("LEFT OUT, no disk failed: {reason}");
+                return None;
+            }
+        };
+        let lines: String = (0..IMPORTED).map(|k| format!("{k},value {k}\n")).collect();
+        write_file(&server.external().join("rows.csv"), &lines);
+        server.disk().expect("it is on a disk").sync();
+        let client = Client::connect(&server.url("root")).await.expect("the server is ready");
+        client.run("CREATE TABLE kept (k INT8 PRIMARY KEY)").await;
+        let (acknowledged, unknown) = (BTreeSet::new(), BTreeSet::new());
+        Some(Self { server, client, acknowledged, unknown, next: 0, restarts: 0 })
+    }
+
+    /// Runs a statement, which may fail in a way that a failing disk explains.
+    async fn try_run(&self, sql: &str) -> Result<u64, Refused> {
+        let answer = tokio::time::timeout(HANGS, self.client.try_run(sql)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{sql}: no answer"));
+        if let Err(refused) = &answer {
+            let class = refused.code.get(..2).unwrap_or_default();
+            // What the disk says, or that something is not there because of it.
+            let explained = matches!(refused.code.as_str(), "53100" | "58030" | "42P01" | "55000")
+                || (class == "57" && refused.text.contains("job canceled"));
+            assert!(explained, "{sql}: {refused:?}");
+        }
+        answer
+    }
+
+    /// Inserts a row and remembers what is known of it.
+    async fn insert(&mut self) -> bool {
+        let k = self.next;
+        self.next += 1;
+        match self.try_run(&format!("INSERT INTO kept VALUES ({k})")).await {
+            Ok(_) => self.acknowledged.insert(k),
+            Err(_) => !self.unknown.insert(k),
+        }
+    }
+
+    /// A little of everything: rows, a table, an import that ends, one that is cancelled, a drop.
+    async fn work(&mut self, name: &str) {
+        self.insert().await;
+        let _ = self.try_run(&format!("CREATE TABLE {name} (k INT8 PRIMARY KEY, v TEXT)")).await;
+        let import = format!("IMPORT INTO {name} CSV DATA ('nodelocal://1/rows.csv')");
+        let _ = self.try_run(&import).await;
+        self.insert().await;
+        let _ = self.try_run(&format!("TRUNCATE TABLE {name}")).await;
+        let _ = self.try_run(&format!("{import} WITH detached")).await;
+        let cancel =
+            "CANCEL JOBS (SELECT job_id FROM [SHOW JOBS] WHERE status IN ('pending', 'running'))";
+        let _ = self.try_run(cancel).await;
+        let _ = self.try_run(&format!("DROP TABLE {name}")).await;
+        self.insert().await;
+    }
+
+    /// The fault is over: writes are taken again, if need be after a restart.
+    async fn recovers(&mut self) {
+        let began = Instant::now();
+        while !self.insert().await {
+            if began.elapsed() > PATIENCE {
+                self.restart().await;
+                assert!(self.insert().await, "a server that was started again takes writes");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.verify().await;
+    }
+
+    async fn restart(&mut self) {
+        let status = self.server.terminate().await;
+        assert!(status.success(), "SIGTERM: {status}");
+        self.server.restart().await;
+        self.restarts += 1;
+        let client = Client::connect(&self.server.url("root")).await;
+        self.client = client.expect("the server is ready");
+    }
+
+    /// What was acknowledged is there, and nothing else than what was asked for.
+    async fn verify(&mut self) {
+        let rows = self.client.rows("SELECT k FROM kept").await.expect("reads work");
+        let found: BTreeSet<u64> =
+            rows.iter().flatten().map(|cell| cell.parse().expect("a key")).collect();
+        let lost: Vec<_> = self.acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+        for k in found {
+            let asked_for = self.acknowledged.contains(&k) || self.unknown.contains(&k);
+            assert!(asked_for, "row {k} came from nowhere");
+            self.acknowledged.insert(k);
+        }
+        // What is not there now will not come.
+        self.unknown.clear();
+    }
+
+    /// Nothing is left of what failed.
+    async fn discharge(mut self) {
+        let began = Instant::now();
+        loop {
+            let jobs = "SELECT count(*) FROM [SHOW JOBS] WHERE finished IS NULL";
+            let left = "SELECT count(*) FROM cairn.tombstones";
+            let live = self.client.rows(jobs).await.expect("reads work");
+            let tombstones = self.client.rows(left).await.expect("reads work");
+            if live == [["0"]] && tombstones == [["0"]] {
+                break;
+            }
+            let rows = self
+                .client
+                .rows(
+                    "SELECT job_id, status, running_status FROM [SHOW JOBS] WHERE finished IS NULL",
+                )
+                .await;
+            assert!(began.elapsed() < HANGS, "left: {rows:?}, tombstones {tombstones:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.verify().await;
+        self.restart().await;
+        self.verify().await;
+        assert!(self.server.terminate().await.success());
+        let store = self.server.store();
+        let store = store.to_str().expect("a UTF-8 path");
+        let (code, out, err) = Server::cairn(&["doctor", "--store", store]).await;
+        assert_eq!(code, 0, "{out}{err}");
+        let log = std::fs::read_to_string(self.server.log()).expect("the log can be read");
+        let panicked = log.lines().find(|line| line.contains("panic"));
+        assert_eq!(panicked, None);
+    }
+}
+
+/// Seconds for one kind of fault.
+fn limit() -> Duration {
+    let seconds = std::env::var("CAIRN_FAULT_SECONDS").ok();
+    Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(8))
+}
+
+/// Lets the nth operation of a kind fail, for n until none is reached, or as many of them as there is time for.
+async fn fails_at_every(kinds: &str) {
+    let Some(mut patient) = Patient::admit().await else { return };
+    let (began, mut n, mut tried) = (Instant::now(), 0, 0);
+    loop {
+        patient.server.disk().expect("on a disk").fail(kinds, n, 1);
+        patient.work(&format!("t{tried}")).await;
+        let left = patient.server.disk().expect("on a disk").well();
+        patient.recovers().await;
+        tried += 1;
+        if left > 0 {
+            break;
+        }
+        // Densely at first, and then with growing steps if time is short.
+        n += if began.elapsed() < limit() / 2 { 1 } else { 1 + n / 4 };
+        if began.elapsed() > limit() {
+            break;
+        }
+    }
+    println!("{kinds}: {tried} faults, up to operation {n}, {} restarts", patient.restarts);
+    patient.discharge().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_fails_anywhere_loses_nothing() {
+    fails_at_every("write").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_anywhere_loses_nothing() {
+    fails_at_every("sync").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_made_or_removed_anywhere_loses_nothing() {
+    fails_at_every("entry").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_fails_anywhere_loses_nothing() {
+    fails_at_every("read").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_answers_reads_and_can_be_cleaned_up() {
+    let Some(mut patient) = Patient::admit().await else { return };
+    patient.work("before").await;
+    patient.server.disk().expect("on a disk").set_free(64 << 10);
+    let mut refused = false;
+    for round in 0..40 {
+        refused |= !patient.insert().await;
+        patient.work(&format!("full{round}")).await;
+        patient.verify().await;
+        if refused {
+            break;
+        }
+    }
+    assert!(refused, "the disk is full");
+    let rows = patient.client.rows("SELECT free_bytes FROM cairn.governor").await;
+    assert!(rows.is_ok(), "{rows:?}");
+    patient.server.disk().expect("on a disk").set_roomy();
+    patient.recovers().await;
+    patient.discharge().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_disk_and_short_reads_change_nothing() {
+    let Some(mut patient) = Patient::admit().await else { return };
+    patient.server.disk().expect("on a disk").short_reads();
+    patient.work("short").await;
+    patient.server.disk().expect("on a disk").slow(2);
+    patient.work("slow").await;
+    patient.server.disk().expect("on a disk").well();
+    assert_eq!(patient.acknowledged.len(), 6, "nothing failed");
+    patient.discharge().await;
+}
