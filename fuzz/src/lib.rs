@@ -2,7 +2,7 @@
 //!
 //! Each opens with its strategy and its invariants. Those that want structure take it out of the bytes with
 //! `arbitrary`. [`TARGETS`] is the list that everything else goes by: the binaries in `fuzz_targets/`, the
-//! replay.
+//! replay in `tests/corpus.rs`.
 
 mod csv;
 mod envelope;
