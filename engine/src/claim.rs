@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::batch::{Batch, Sync};
+use crate::disk::sync_folder;
 use crate::envelope::kind;
 use crate::error::{EngineError, Result, io_error};
 use crate::family::Family;
@@ -190,9 +191,17 @@ impl Engine {
         self.path().join(STAGING)
     }
 
-    pub(crate) fn make_staging_dir(&self, id: SpanId) -> Result<()> {
+    /// Makes the staging folder of a claim, if a crash came before that, and its name safe from a loss of power:
+    /// a checkpoint may name files in it. Answers where it is.
+    ///
+    /// # Errors
+    /// It cannot be made or synced.
+    pub fn make_staging_dir(&self, id: SpanId) -> Result<PathBuf> {
         let dir = self.staging_dir(id);
-        std::fs::create_dir_all(&dir).map_err(|source| io_error("create", &dir, source))
+        std::fs::create_dir_all(&dir).map_err(|source| io_error("create", &dir, source))?;
+        // Also if it was there: the process that made it may have died before it was synced.
+        sync_folder(&self.staging_root())?;
+        Ok(dir)
     }
 
     pub(crate) fn forget_claim(&self, batch: &mut Batch, claim: &Claim) {

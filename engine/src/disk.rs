@@ -1,4 +1,4 @@
-//! How much of the disk the store uses, measured by looking at it.
+//! The store's folder: how much of the disk it uses, and names in it that survive a loss of power.
 
 use std::path::Path;
 
@@ -60,6 +60,29 @@ pub(crate) fn free_bytes(path: &Path) -> Result<u64> {
     let stat =
         rustix::fs::statvfs(path).map_err(|error| io_error("measure", path, error.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Makes the names in a folder safe from a loss of power: syncing a file does that for what is in it, not for its
+/// name.
+///
+/// # Errors
+/// The folder cannot be opened or synced.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| io_error("sync", folder, source))
+}
+
+/// Makes a folder with all that it lies in, safe from a loss of power.
+pub(crate) fn make_folder(folder: &Path) -> Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|part| !part.exists()).collect();
+    std::fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
+    for made in missing {
+        // A relative path of one part lies in the working directory.
+        let within = made.parent().filter(|within| !within.as_os_str().is_empty());
+        sync_folder(within.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }
 
 fn visit(dir: &Path, seen: &mut dyn FnMut(&Path, u64)) -> Result<()> {

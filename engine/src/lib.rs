@@ -108,7 +108,7 @@ pub use budget::Class;
 #[cfg(feature = "store")]
 pub use crash::CrashPlan;
 #[cfg(feature = "store")]
-pub use disk::DiskUsage;
+pub use disk::{DiskUsage, sync_folder};
 #[cfg(feature = "store")]
 pub use doctor::{Finding, Severity};
 #[cfg(feature = "store")]

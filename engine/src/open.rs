@@ -17,6 +17,7 @@ use crate::claim::{STAGING, staging_id};
 use crate::committer::Committer;
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
+use crate::disk::{make_folder, sync_folder};
 use crate::envelope::{self, Kind, kind};
 use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
 use crate::family::Family;
@@ -146,8 +147,7 @@ impl Engine {
         if options.read_only {
             refuse_if_in_use(&data)?;
         } else {
-            std::fs::create_dir_all(&options.path)
-                .map_err(|source| io_error("create", &options.path, source))?;
+            make_folder(&options.path)?;
         }
         let tuning = Tuning::new(&options)?;
         let mut db_options = tuning.database_options();
@@ -187,8 +187,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn adopt(db: Arc<DB>, options: Options, tuning: Tuning) -> Result<Self> {
-        std::fs::create_dir_all(&options.path)
-            .map_err(|source| io_error("create", &options.path, source))?;
+        make_folder(&options.path)?;
         for family in Family::ALL {
             if db.cf_handle(family.name()).is_none() {
                 db.create_cf(family.name(), &tuning.family_options(family))?;
@@ -223,6 +222,12 @@ impl Engine {
             options,
         });
         let engine = Self { inner };
+        if !engine.inner.options.read_only {
+            // RocksDB syncs what is in its folder, not the name of the folder; and staged files are no safer
+            // than the folder of their folders.
+            make_folder(&engine.staging_root())?;
+            sync_folder(engine.path())?;
+        }
         engine.check_format()?;
         if !engine.inner.options.read_only {
             engine.sweep_folders()?;

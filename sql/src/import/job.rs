@@ -113,10 +113,8 @@ impl Claims {
             Some(claim) => claim,
             None => *self.scratch.insert(cx.claim_scratch()?),
         };
-        let path = cx.engine().staging_dir(scratch.id);
         // The claim is durable before its folder is made.
-        std::fs::create_dir_all(&path)
-            .map_err(|error| super::run::failed("create", &path, error))?;
+        let path = cx.engine().make_staging_dir(scratch.id)?;
         Ok(RunFolder { scratch: scratch.id, path })
     }
 }

@@ -12,7 +12,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use cairn_engine::envelope::{self, kind};
-use cairn_engine::{Corruption, EngineError, Family, SpanId};
+use cairn_engine::{Corruption, EngineError, Family, SpanId, sync_folder};
 
 use super::args::Run;
 use crate::entry::{self, Entry};
@@ -136,10 +136,7 @@ impl RunWriter {
             self.end_block()?;
         }
         self.file.sync_all().map_err(|error| failed("sync", &self.path, error))?;
-        let folder = &self.folder.path;
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| failed("sync", folder, error))?;
+        sync_folder(&self.folder.path)?;
         Ok(Run { number: self.number, bytes: self.bytes, rows: self.rows })
     }
 }
@@ -164,10 +161,15 @@ impl RunReader {
     /// Opens a run at a block: 0, or what [`RunReader::block_offset`] said. Before the first row.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read; [`EngineError::Damaged`] if it is gone, which no other attempt would mend.
     pub(crate) fn open(folder: &RunFolder, run: &Run, offset: u64) -> Result<Self, EngineError> {
         let path = folder.file(run.number);
-        let mut file = File::open(&path).map_err(|error| failed("open", &path, error))?;
+        let mut file = File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                EngineError::Damaged(format!("the sorted run {} is gone", path.display()))
+            }
+            _ => failed("open", &path, error),
+        })?;
         file.seek(SeekFrom::Start(offset)).map_err(|error| failed("read", &path, error))?;
         Ok(Self {
             folder: folder.clone(),
