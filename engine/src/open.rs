@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
+use tokio::sync::watch;
 
 use crate::batch::{Batch, Sync};
 use crate::claim::{STAGING, staging_id};
@@ -101,6 +102,8 @@ struct Inner {
     reclaim: OnceLock<ReclaimHandle>,
     feedback: OnceLock<Feedback>,
     committer: Committer,
+    /// Why the store takes no writes any more, once that is so.
+    broken: watch::Sender<Option<String>>,
 }
 
 impl Drop for Inner {
@@ -219,6 +222,7 @@ impl Engine {
             reclaim: OnceLock::new(),
             feedback: OnceLock::new(),
             committer: Committer::start()?,
+            broken: watch::Sender::new(None),
             options,
         });
         let engine = Self { inner };
@@ -280,7 +284,38 @@ impl Engine {
             return Err(EngineError::ReadOnly);
         }
         let db = Arc::clone(&self.inner.db);
-        self.at_usual_priority(move || batch.write(&db, sync))?
+        let written = self.at_usual_priority(move || batch.write(&db, sync))?;
+        if let Err(EngineError::Storage(text)) = &written
+            && text.starts_with("IO error")
+        {
+            self.note_broken(text);
+        }
+        written
+    }
+
+    /// RocksDB takes no batch any more after an I/O error of its log (a full disk is another matter: from that it
+    /// recovers by itself): what is durable can only be told by opening the store again.
+    fn note_broken(&self, text: &str) {
+        let first = self.inner.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            broken.get_or_insert_with(|| text.to_owned());
+            first
+        });
+        if first {
+            tracing::error!(error = text, "the store takes no writes until it is opened again");
+        }
+    }
+
+    /// Waits until the store takes no writes any more, and answers why. What was committed before stays readable;
+    /// opening the store again makes it take writes.
+    pub async fn until_broken(&self) -> EngineError {
+        let mut broken = self.inner.broken.subscribe();
+        let text = match broken.wait_for(Option::is_some).await {
+            Ok(broken) => broken.clone().unwrap_or_default(),
+            // The sender lives as long as this handle.
+            Err(_) => String::new(),
+        };
+        EngineError::Storage(format!("the store takes no writes until it is opened again: {text}"))
     }
 
     /// Does something that others wait for: on a background thread, by a thread that is not kept waiting

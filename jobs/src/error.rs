@@ -86,6 +86,8 @@ impl fmt::Display for Failure {
 pub mod code {
     /// The disk is full.
     pub const DISK_FULL: &str = "53100";
+    /// The disk failed.
+    pub const IO_ERROR: &str = "58030";
     /// A setting's value is out of its range, or cannot be read.
     pub const INVALID_VALUE: &str = "22023";
     /// There is no job, or no setting, of this name.
@@ -191,6 +193,11 @@ impl JobError {
             Self::Engine(EngineError::NoSpace { .. }) => Failure::new(code::DISK_FULL, text),
             Self::Engine(EngineError::Corruption(_) | EngineError::Damaged(_)) => {
                 Failure::new(code::DATA_CORRUPTED, text)
+            }
+            Self::Engine(EngineError::Storage(_) | EngineError::Io { .. }) => {
+                Failure::new(code::IO_ERROR, text).with_hint(
+                    "If it goes on after the disk is well again, start the server again: what was acknowledged is kept.",
+                )
             }
             Self::Retry { .. } | Self::Engine(_) => Failure::new(code::INTERNAL, text),
         }

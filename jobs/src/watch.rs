@@ -65,6 +65,8 @@ impl Jobs {
                 waited.map(|_| ())
             }
             () = self.inner.shutdown.cancelled() => return Err(JobError::Stopped(Stop::Shutdown)),
+            // The job goes on when the store is opened again; nothing of it can change before.
+            error = self.inner.engine.until_broken() => return Err(error.into()),
         };
         if waited.is_err() {
             // The last view was not enough and there will be no other: the job went on without us.
@@ -100,6 +102,7 @@ impl Jobs {
                 () = self.inner.shutdown.cancelled() => {
                     return Err(JobError::Stopped(Stop::Shutdown));
                 }
+                error = engine.until_broken() => return Err(error.into()),
             }
         }
     }

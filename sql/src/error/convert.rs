@@ -39,7 +39,11 @@ fn engine(error: &EngineError) -> SqlError {
             SqlError::new(code::OBJECT_IN_USE, message).with_hint("Try again later.")
         }
         EngineError::InUse(_) => SqlError::new(code::OBJECT_IN_USE, message),
-        EngineError::Storage(_) | EngineError::Io { .. } => SqlError::new(code::IO_ERROR, message),
+        EngineError::Storage(_) | EngineError::Io { .. } => {
+            SqlError::new(code::IO_ERROR, message).with_hint(
+                "If it goes on after the disk is well again, start the server again: what was acknowledged is kept.",
+            )
+        }
         EngineError::NewerFormat { .. } => SqlError::new(code::FEATURE_NOT_SUPPORTED, message)
             .with_hint("Use the release that wrote the store."),
         EngineError::Crashed { .. } | EngineError::Panicked(_) => SqlError::internal(message),
