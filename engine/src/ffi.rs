@@ -4,6 +4,7 @@
 //! - [`FileManager`]: paced file deletion with a small chunk (C++ shim, `shim.cc`);
 //! - [`lower_thread_priority`]: of one thread, not of the process (shim);
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
+//! - [`uncache_dropped_files`]: an option of a family;
 //! - [`SstWriter`] and [`ingest`]: the crate's writer borrows itself for its whole life, and its
 //!   ingest silently copies files when a hard link fails;
 //! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
@@ -113,6 +114,22 @@ pub(crate) fn partition_by_prefix(options: &mut Options, length: usize) {
         let factory = sys::rocksdb_sst_partitioner_fixed_prefix_factory_create(length);
         sys::rocksdb_options_set_sst_partitioner_factory(options.as_raw_ptr(), factory);
         sys::rocksdb_sst_partitioner_factory_destroy(factory);
+    }
+}
+
+/// How hard RocksDB tries to take the blocks of a dropped file out of the block cache: as long as one in twenty is
+/// still there. Its own proposal for a later default.
+const UNCACHE_AGGRESSIVENESS: u32 = 300;
+
+/// Takes the blocks of dropped files out of the block cache, instead of waiting until they are its oldest: those of
+/// a cancelled job are read by nobody, and hold the place of blocks that the foreground would read.
+pub(crate) fn uncache_dropped_files(options: &mut Options) {
+    // SAFETY: the options are alive; a number goes in.
+    unsafe {
+        sys::rocksdb_options_set_uncache_aggressiveness(
+            options.as_raw_ptr(),
+            UNCACHE_AGGRESSIVENESS,
+        );
     }
 }
 

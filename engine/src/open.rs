@@ -610,3 +610,7 @@ pub(crate) fn handle(db: &DB, family: Family) -> Result<Arc<BoundColumnFamily<'_
     db.cf_handle(family.name())
         .ok_or_else(|| EngineError::Storage(format!("family {} is not open", family.name())))
 }
+
+#[cfg(test)]
+#[path = "damage_test.rs"]
+mod damage_test;

@@ -136,6 +136,7 @@ impl Tuning {
             cf.set_max_bytes_for_level_base(128 << 10);
             cf.set_level_zero_file_num_compaction_trigger(2);
         }
+        ffi::uncache_dropped_files(&mut cf);
         if family == Family::Bulk && options.partition {
             ffi::partition_by_prefix(&mut cf, 8);
         }

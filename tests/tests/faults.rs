@@ -2,6 +2,8 @@
 //!
 //! Whatever fails, the server answers, with an error that says why. Once the fault is over it takes writes again, or
 //! goes on refusing them with the reason and takes them after a restart; and what it acknowledged is there.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "seeds and figures, for people")]
+#![expect(clippy::panic, reason = "a suite fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

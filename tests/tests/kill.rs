@@ -1,5 +1,7 @@
 //! A real server is killed at random moments under a mixed load, and its power is cut; what it acknowledged is there
 //! afterwards.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "seeds and figures, for people")]
+#![expect(clippy::panic, reason = "a suite fails by panicking")]
 
 use std::str::FromStr;
 use std::time::Duration;

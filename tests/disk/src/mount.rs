@@ -23,7 +23,7 @@ use crate::image::{Facts, Image, Ino, Lose, Refusal};
 const CAPACITY: u64 = 64 << 30;
 
 /// Block size of the statistics.
-const BLOCK: u64 = 4096;
+const BLOCK: u32 = 4096;
 
 /// How long to wait for processes that were killed a moment ago and have files open.
 const CLOSED: Duration = Duration::from_secs(5);
@@ -178,7 +178,7 @@ impl Tree {
             uid: self.owner.0,
             gid: self.owner.1,
             rdev: 0,
-            blksize: BLOCK as u32,
+            blksize: BLOCK,
             flags: 0,
         }
     }
@@ -376,7 +376,7 @@ impl Filesystem for Tree {
     ) {
         match self.with(Some(On::Write), |image| image.write(ino.0, offset, data)) {
             // The kernel does not ask for more than 16 MiB at once.
-            Ok(()) => reply.written(data.len() as u32),
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
             Err(error) => reply.error(error),
         }
     }
@@ -442,8 +442,9 @@ impl Filesystem for Tree {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, free) = (shared.image.capacity / BLOCK, shared.image.free() / BLOCK);
-        reply.statfs(all, free, free, 1 << 20, 1 << 20, BLOCK as u32, 255, BLOCK as u32);
+        let (all, free) =
+            (shared.image.capacity / u64::from(BLOCK), shared.image.free() / u64::from(BLOCK));
+        reply.statfs(all, free, free, 1 << 20, 1 << 20, BLOCK, 255, BLOCK);
     }
 }
 
