@@ -250,7 +250,7 @@ impl Inner {
         let mut views = Vec::new();
         for control in Control::load_all(&self.engine)? {
             match control {
-                Ok(control) => views.push(self.view_of(&control, &reclaim)?),
+                Ok(control) => views.extend(self.view_of(&control, &reclaim)?),
                 Err(error) => {
                     tracing::error!(%error, "a job's record is damaged; it is not listed");
                 }
@@ -259,12 +259,17 @@ impl Inner {
         Ok(views)
     }
 
-    fn view_of(&self, control: &Control, reclaim: &BTreeMap<OwnerId, Reclaim>) -> Result<JobView> {
+    /// `None` if the job was removed since `control` was read.
+    fn view_of(
+        &self,
+        control: &Control,
+        reclaim: &BTreeMap<OwnerId, Reclaim>,
+    ) -> Result<Option<JobView>> {
         if let Some(job) = self.live_job(control.id) {
-            return Ok(JobView::of_live(self, &job, &job.shown()));
+            return Ok(Some(JobView::of_live(self, &job, &job.shown())));
         }
         let reclaim = reclaim.get(&control.id.owner()).cloned().unwrap_or_default();
-        Ok(JobView::of_stored(control, self.stored_progress(control.id), &reclaim))
+        self.stored_view(control, &reclaim)
     }
 
     /// One job.
@@ -273,17 +278,27 @@ impl Inner {
             return Ok(Some(JobView::of_live(self, &job, &job.shown())));
         }
         let Some(control) = Control::load(&self.engine, id)? else { return Ok(None) };
-        let reclaim = Reclaim::of(&self.engine, id);
-        Ok(Some(JobView::of_stored(&control, self.stored_progress(id), &reclaim)))
+        self.stored_view(&control, &Reclaim::of(&self.engine, id))
     }
 
-    /// Progress is for people: damage is logged, and shown as no progress.
-    pub(crate) fn stored_progress(&self, id: JobId) -> Progress {
+    /// A job that is not live; `None` if it was removed since `control` was read. Control and progress of a job go in
+    /// one batch, but are read one after the other: one without progress is gone, or never had any.
+    fn stored_view(&self, control: &Control, reclaim: &Reclaim) -> Result<Option<JobView>> {
+        let id = control.id;
+        let progress = self.known_progress(id);
+        if progress.is_none() && Control::load(&self.engine, id)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(JobView::of_stored(control, progress.unwrap_or_default(), reclaim)))
+    }
+
+    /// `None` if there is no record. Progress is for people: damage is logged, and shown as no progress.
+    fn known_progress(&self, id: JobId) -> Option<Progress> {
         match ProgressRecord::load(&self.engine, id) {
-            Ok(record) => record.unwrap_or_default().into(),
+            Ok(record) => record.map(Into::into),
             Err(error) => {
                 tracing::error!(%error, job = %id, "the progress of a job cannot be read");
-                Progress::default()
+                Some(Progress::default())
             }
         }
     }
