@@ -253,7 +253,8 @@ async fn prepare(run: &Run, limit: Duration) -> Result<(), End> {
     lane.must_run("CREATE TABLE probe (k INT8 PRIMARY KEY, v TEXT NOT NULL)").await?;
     let rows: Vec<String> = (1..=PROBE_ROWS).map(|k| format!("({k}, 'probe {k}')")).collect();
     lane.must_run(&format!("INSERT INTO probe VALUES {}", rows.join(", "))).await?;
-    let kept = (limit / 60).clamp(Duration::from_secs(2), Duration::from_secs(60)).as_secs();
+    // Longer than a restart takes: a job that ends and is forgotten between two looks would seem lost.
+    let kept = (limit / 60).clamp(Duration::from_secs(15), Duration::from_secs(60)).as_secs();
     lane.expected(|expected| expected.jobs.forget_ended());
     set(&lane, "jobs.retention_time", &shown(kept)).await
 }
