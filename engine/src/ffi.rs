@@ -154,9 +154,8 @@ fn c_path(path: &Path) -> Result<CString> {
 }
 
 /// Staged files go to the disk as they are written. Otherwise the sync at their end writes tens of
-/// megabytes at once: others on the disk queue behind it, and a cancel waits for it. Strictly: so many bytes are on
-/// their way before the writer waits for them. Measured beside a thread that writes 1 GB/s, syncs of a few bytes
-/// take 7 ms in p99 and 34 ms at most that way, and 12 and 264 ms otherwise.
+/// megabytes at once: others on the disk queue behind it, and a cancel waits for it. Strictly: the
+/// writer waits for what it began to write before it begins more.
 const STAGED_BYTES_PER_SYNC: u64 = 1 << 20;
 
 /// Builds one sorted SST file outside of the database.
