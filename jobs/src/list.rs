@@ -283,7 +283,11 @@ impl Inner {
 
     /// A job that is not live; `None` if it was removed since `control` was read. Control and progress of a job go in
     /// one batch, but are read one after the other: one without progress is gone, or never had any.
-    fn stored_view(&self, control: &Control, reclaim: &Reclaim) -> Result<Option<JobView>> {
+    pub(crate) fn stored_view(
+        &self,
+        control: &Control,
+        reclaim: &Reclaim,
+    ) -> Result<Option<JobView>> {
         let id = control.id;
         let progress = self.known_progress(id);
         if progress.is_none() && Control::load(&self.engine, id)?.is_none() {

@@ -123,6 +123,11 @@ impl Disk {
     }
 }
 
+/// Says that a suite leaves something out, and why: past the test runner, which keeps what a passing test prints.
+pub fn left_out(what: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "LEFT OUT: {what}: {reason}");
+}
+
 /// The program: `disk/release` in the target folder, where `make` puts it, or what `CAIRN_DISK` names.
 fn program() -> Result<PathBuf, String> {
     if let Some(program) = std::env::var_os("CAIRN_DISK") {

@@ -13,6 +13,6 @@ mod server;
 
 pub use client::{Client, Notices, Refused};
 pub use data::{lineitems, write_file};
-pub use disk::{Disk, Lose};
+pub use disk::{Disk, Lose, left_out};
 pub use script::{ScriptConnection, run_script};
 pub use server::Server;

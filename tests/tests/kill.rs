@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use cairn_jobs::{Clock as _, SystemClock};
-use cairn_tests::Disk;
 use cairn_tests::kill::{Death, kill_at_random};
+use cairn_tests::{Disk, left_out};
 
 /// The seed that every run of this suite begins with.
 const SEED: u64 = 20_260_101;
@@ -41,7 +41,7 @@ async fn acknowledged_work_survives_random_kills() {
 async fn acknowledged_work_survives_power_cuts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     if let Err(reason) = Disk::mount(folder.path()) {
-        eprintln!("LEFT OUT, no power was cut: {reason}");
+        left_out("no power was cut", &reason);
         return;
     }
     survives(Death::PowerCut).await;

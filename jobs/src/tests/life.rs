@@ -6,6 +6,8 @@ use std::time::Duration;
 use cairn_engine::{Batch, Sync};
 
 use super::kinds::{Plain, Script, clean, ends, new, published_rows, setup, submit};
+use crate::list::Reclaim;
+use crate::record::Control;
 use crate::testkit::{open_free, soon};
 use crate::{Failure, JobError, JobId, Jobs, JobsOptions, State};
 
@@ -206,4 +208,25 @@ async fn dropping_the_last_handle_stops_the_jobs_and_the_next_open_goes_on() {
         soon("the attempt", jobs.wait_until(id, runs)).await.unwrap();
         engine.shutdown();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_removed_while_it_is_listed_is_left_out() {
+    let (test, _) = setup().await;
+    let id = submit(&test, "rows put:5 publish").await;
+    ends(&test, id, State::Succeeded).await;
+    let inner = &test.jobs().inner;
+    // What a listing has read before the job is removed, and what it makes of it before and after.
+    let control = Control::load(&inner.engine, id).unwrap().unwrap();
+    let view = inner.stored_view(&control, &Reclaim::default()).unwrap().unwrap();
+    assert_eq!((view.state, view.rows), (State::Succeeded, 5));
+    test.clock().advance(Duration::from_hours(24 * 365));
+    soon("the removal", async {
+        while test.jobs().get(id).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    assert_eq!(inner.stored_view(&control, &Reclaim::default()).unwrap(), None);
+    clean(&test).await;
 }

@@ -143,8 +143,13 @@ fn cancel(cancels: &AllCancels) -> Vec<Aim> {
     let found = median(&cancels.large).zip(median(&cancels.small));
     let found = found.map(|(large, small)| large / small.max(1e-6));
     let samples = cancels.large.count().min(cancels.small.count());
-    let verdict = verdict::at_most(found, 1.5, samples, SIZED_MIN);
-    let what = format!("`canceled` with {SIZE_FACTOR} times the bytes, medians");
+    let factor = cancels.large.bytes() / cancels.small.bytes().max(1);
+    let verdict = if factor < SIZE_FACTOR {
+        Verdict::Void(format!("{factor} times the bytes, {SIZE_FACTOR} are asked for"))
+    } else {
+        verdict::at_most(found, 1.5, samples, SIZED_MIN)
+    };
+    let what = format!("`canceled` with {factor} times the bytes, medians");
     aims.push(Aim::new(2, what, number(found, "x"), "1.50x", verdict));
     aims
 }

@@ -72,7 +72,7 @@ impl Gauge {
             Self::Tombstones | Self::Staging => 0.0,
             Self::Manifest => 65_536.0,
             Self::OpenFiles => 8.0,
-            Self::Memory => 16.0 * 1024.0 * 1024.0,
+            Self::Memory => 4.0 * 1024.0 * 1024.0,
         }
     }
 
