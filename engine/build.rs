@@ -2,7 +2,7 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/shim.cc");
+    println!("cargo::rerun-if-changed=shim");
     #[cfg(feature = "store")]
     build_shim();
 }
@@ -14,7 +14,8 @@ fn build_shim() {
     cc::Build::new()
         .cpp(true)
         .std("c++20")
-        .file("src/shim.cc")
+        .file("shim/shim.cc")
+        .file("shim/faults.cc")
         .include(format!("{root}/rocksdb/include"))
         .include(format!("{root}/rocksdb"))
         .define("NDEBUG", None)

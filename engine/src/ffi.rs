@@ -1,7 +1,9 @@
 //! The only unsafe module: calls that the `rocksdb` crate does not offer, behind safe faces.
 //!
 //! What is here, and why it cannot be had otherwise:
-//! - [`FileManager`]: paced file deletion with a small chunk (C++ shim, `shim.cc`);
+//! - [`FileManager`]: paced file deletion with a small chunk (C++ shim, `shim/shim.cc`);
+//! - [`keep_files_in_doubt`]: a file system that removes no sorted file whose record may be read (shim);
+//! - `FaultyDisk`, for tests: RocksDB's fault-injection file system (`shim/faults.cc`);
 //! - [`lower_thread_priority`]: of one thread, not of the process (shim);
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`uncache_dropped_files`]: an option of a family;
@@ -36,6 +38,7 @@ struct RawFileManager {
 unsafe extern "C" {
     fn cairn_file_manager_new(rate: i64, ratio: f64, chunk: u64) -> *mut RawFileManager;
     fn cairn_options_set_file_manager(options: *mut c_void, manager: *mut RawFileManager);
+    fn cairn_options_keep_files_in_doubt(options: *mut c_void);
     fn cairn_file_manager_set_rate(manager: *mut RawFileManager, rate: i64);
     fn cairn_file_manager_trash_bytes(manager: *mut RawFileManager) -> u64;
     fn cairn_file_manager_free(manager: *mut RawFileManager);
@@ -86,6 +89,14 @@ impl Drop for FileManager {
         // SAFETY: made by `cairn_file_manager_new`, freed once, here.
         unsafe { cairn_file_manager_free(self.0.as_ptr()) }
     }
+}
+
+/// Makes databases opened with `options` keep every sorted file of their folder from a failed write of the MANIFEST
+/// until a new one is current: RocksDB's ingest removes the file that it linked when the record that adds it could not
+/// be synced, though the record may be in the MANIFEST and be read at the next open, which would then fail.
+pub(crate) fn keep_files_in_doubt(options: &mut Options) {
+    // SAFETY: the options are alive; the file system that they point to is never freed.
+    unsafe { cairn_options_keep_files_in_doubt(options.as_raw_ptr().cast()) }
 }
 
 /// How much lower than usual background threads stand in line for a processor: they still get about a
@@ -421,5 +432,75 @@ impl OwnedIterator {
     /// The iterator itself.
     pub(crate) fn get(&mut self) -> &mut DBRawIteratorWithThreadMode<'static, DB> {
         &mut self.iterator
+    }
+}
+
+#[cfg(test)]
+#[repr(C)]
+struct RawFaultyDisk {
+    _opaque: [u8; 0],
+}
+
+#[cfg(test)]
+unsafe extern "C" {
+    fn cairn_faulty_disk_new(loses: c_int) -> *mut RawFaultyDisk;
+    fn cairn_faulty_disk_attach(disk: *mut RawFaultyDisk, options: *mut c_void);
+    fn cairn_faulty_disk_fail_manifest(disk: *mut RawFaultyDisk, nth: c_int);
+    fn cairn_faulty_disk_off(disk: *mut RawFaultyDisk);
+    fn cairn_faulty_disk_on(disk: *mut RawFaultyDisk) -> c_int;
+}
+
+/// A disk under RocksDB that loses what was not synced, and whose MANIFEST fails, when a test says so. Never freed.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaultyDisk(NonNull<RawFaultyDisk>);
+
+#[cfg(test)]
+// SAFETY: the C++ object guards its state with its own mutex.
+unsafe impl Send for FaultyDisk {}
+#[cfg(test)]
+// SAFETY: as above.
+unsafe impl Sync for FaultyDisk {}
+
+#[cfg(test)]
+impl FaultyDisk {
+    /// One whose power can be cut.
+    pub(crate) fn that_loses() -> Self {
+        Self::new(1)
+    }
+
+    /// One that keeps what was written, synced or not, as an operating system does for a process that died.
+    pub(crate) fn that_keeps() -> Self {
+        Self::new(0)
+    }
+
+    fn new(loses: c_int) -> Self {
+        // SAFETY: no pointers go in.
+        let raw = unsafe { cairn_faulty_disk_new(loses) };
+        Self(NonNull::new(raw).expect("operator new throws instead of returning null"))
+    }
+
+    /// Databases opened with `options` are on this disk.
+    pub(crate) fn attach(self, options: &mut Options) {
+        // SAFETY: the options are alive, the disk is never freed.
+        unsafe { cairn_faulty_disk_attach(self.0.as_ptr(), options.as_raw_ptr().cast()) }
+    }
+
+    /// The nth sync of a MANIFEST from now on fails, after its record was written; 1 is the next.
+    pub(crate) fn fail_manifest(self, nth: i32) {
+        // SAFETY: the disk is never freed.
+        unsafe { cairn_faulty_disk_fail_manifest(self.0.as_ptr(), nth) }
+    }
+
+    /// The power goes: nothing reaches the disk any more.
+    pub(crate) fn off(self) {
+        // SAFETY: the disk is never freed.
+        unsafe { cairn_faulty_disk_off(self.0.as_ptr()) }
+    }
+
+    /// The power comes back, once nothing has the database open: what was not synced is gone.
+    pub(crate) fn on(self) {
+        // SAFETY: the disk is never freed.
+        assert_eq!(unsafe { cairn_faulty_disk_on(self.0.as_ptr()) }, 0, "what was lost is lost");
     }
 }

@@ -48,7 +48,7 @@ pub struct Recovered {
 impl From<MarkRecord> for Recovered {
     fn from(mark: MarkRecord) -> Self {
         Self {
-            next_batch: mark.number + 1,
+            next_batch: mark.number.saturating_add(1),
             checkpoint: Some(mark.checkpoint),
             bounds: Some((mark.first_key, mark.last_key)),
             rows: mark.rows,

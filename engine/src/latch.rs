@@ -15,7 +15,7 @@
 //! A write that lands between the cancel's batch and `raise` puts keys into a span that is
 //! already condemned; reclaim begins after `raise` and looks at what is really there.
 //!
-//! The latch is generic over its lock so that `shuttle` can run the same code (`latch_model.rs`).
+//! The latch is generic over its lock so that `shuttle` can run the same code (`latch_model_test.rs`).
 
 use std::ops::Deref;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};

@@ -61,7 +61,7 @@ mod ingest;
 mod key_lock;
 mod latch;
 #[cfg(test)]
-mod latch_model;
+mod latch_model_test;
 #[cfg(feature = "store")]
 mod latches;
 #[cfg(feature = "store")]

@@ -63,6 +63,9 @@ pub struct Options {
     pub reclaim_paused: bool,
     /// Change nothing: no file is written, nothing is swept or reclaimed. For the doctor.
     pub read_only: bool,
+    /// The disk under RocksDB.
+    #[cfg(test)]
+    pub(crate) disk: Option<crate::ffi::FaultyDisk>,
 }
 
 impl Options {
@@ -77,6 +80,8 @@ impl Options {
             background_bytes_per_second: 0,
             reclaim_paused: false,
             read_only: false,
+            #[cfg(test)]
+            disk: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reclaim against a real store: both roads, neighbours, pins, and repetition after crashes.
 
+mod power;
 mod worst;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,22 @@ use crate::writer::SpanWriter;
 
 const OWNER: OwnerId = OwnerId::from_raw(77);
 const EPOCH: Epoch = Epoch::from_raw(1);
+
+/// Steps of reclaim where it may die.
+const RECLAIM_POINTS: [&str; 12] = [
+    "reclaim.before_staging",
+    "reclaim.after_staging",
+    "reclaim.before_files",
+    "reclaim.after_links",
+    "reclaim.after_files",
+    "reclaim.before_range_deletion",
+    "reclaim.after_range_deletion",
+    "reclaim.after_flush",
+    "reclaim.before_compaction",
+    "reclaim.after_compaction",
+    "reclaim.before_finish",
+    "reclaim.after_finish",
+];
 
 fn open(folder: &tempfile::TempDir) -> Engine {
     Engine::open(Options::small(folder.path())).unwrap()
@@ -70,6 +87,14 @@ fn wait_gone(engine: &Engine, ids: &[SpanId]) {
     while engine.reclaimer().status().iter().any(|status| ids.contains(&status.tombstone.id)) {
         assert!(Instant::now() < deadline, "stuck: {:?}", engine.reclaimer().status());
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn wait_dead(engine: &Engine, point: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !engine.crash().is_dead() {
+        assert!(Instant::now() < deadline, "{point} was never reached");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -307,21 +332,7 @@ fn a_writer_of_a_cancelled_job_leaves_nothing_even_if_it_goes_on() {
 
 #[test]
 fn every_step_of_reclaim_may_crash_and_is_repeated_without_harm() {
-    let points = [
-        "reclaim.before_staging",
-        "reclaim.after_staging",
-        "reclaim.before_files",
-        "reclaim.after_links",
-        "reclaim.after_files",
-        "reclaim.before_range_deletion",
-        "reclaim.after_range_deletion",
-        "reclaim.after_flush",
-        "reclaim.before_compaction",
-        "reclaim.after_compaction",
-        "reclaim.before_finish",
-        "reclaim.after_finish",
-    ];
-    for point in points {
+    for point in RECLAIM_POINTS {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(&folder);
         let neighbour = ingested(&engine, OwnerId::from_raw(1), 1);
@@ -331,11 +342,7 @@ fn every_step_of_reclaim_may_crash_and_is_repeated_without_harm() {
         engine.commit(batch, Sync::Yes).unwrap();
         engine.crash().arm(point, 1);
         condemn(&engine, OWNER);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !engine.crash().is_dead() {
-            assert!(Instant::now() < deadline, "{point} was never reached");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_dead(&engine, point);
         engine.shutdown();
         drop(engine);
 

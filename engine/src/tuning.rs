@@ -56,11 +56,17 @@ impl Tuning {
     }
 
     /// What must be set on the options of every database that we work in: readers do not unlink files
-    /// themselves, and deletions go through our file manager.
+    /// themselves, deletions go through our file manager, and after a failed write of the MANIFEST no sorted
+    /// file goes before the database is opened again. It sets the database's environment.
     pub fn apply(&self, db: &mut RocksOptions) {
         // A reader that drops the last iterator over a dropped file would otherwise unlink it itself.
         db.set_avoid_unnecessary_blocking_io(true);
         self.file_manager.attach(db);
+        ffi::keep_files_in_doubt(db);
+        #[cfg(test)]
+        if let Some(disk) = self.options.disk {
+            disk.attach(db);
+        }
         self.applied.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 

@@ -127,7 +127,20 @@ impl Database {
             .enable_all()
             .build()
             .map_err(|error| SqlError::internal(format!("cannot start threads: {error}")))?;
-        let handle = runtime.handle().clone();
+        // A runtime that is dropped in async code panics, and a store that cannot be opened is an error.
+        match Self::open_in(options, runtime.handle().clone()) {
+            Ok(mut inner) => {
+                inner.runtime = Mutex::new(Some(runtime));
+                Ok(Self(Arc::new(inner)))
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    fn open_in(options: DatabaseOptions, handle: Handle) -> Result<Inner> {
         let _inside = handle.enter();
         let engine = Engine::open(options.engine)?;
         let jobs = Jobs::open(&engine, JobsOptions::new(Arc::clone(&options.clock)))?;
@@ -138,17 +151,17 @@ impl Database {
         jobs.register(ImportKind::new(catalog.clone(), options.external_dir.clone()));
         jobs.start()?;
         let state = base_state(environment, handle.metrics().num_workers());
-        Ok(Self(Arc::new(Inner {
+        Ok(Inner {
             engine,
             jobs,
             catalog,
             external_dir: options.external_dir,
             state,
             handle: handle.clone(),
-            runtime: Mutex::new(Some(runtime)),
+            runtime: Mutex::default(),
             next_pid: AtomicI32::new(1),
             row_numbers: Mutex::default(),
-        })))
+        })
     }
 
     /// A session of `user` in `database`.

@@ -111,7 +111,9 @@ impl Patient {
     async fn restart(&mut self) {
         let status = self.server.terminate().await;
         assert!(status.success(), "SIGTERM: {status}");
-        self.server.restart().await;
+        if let Err(error) = self.server.try_restart().await {
+            panic!("{error}; {}", self.log());
+        }
         self.restarts += 1;
         let client = Client::connect(&self.server.url("root")).await;
         self.client = client.expect("the server is ready");

@@ -1,9 +1,11 @@
 // What RocksDB's C bindings cannot express: a file manager whose deletion chunk is
-// chosen by us (theirs is fixed at 64 MiB, which stalls the disk in one step). And one
-// system call that no crate of ours offers.
+// chosen by us (theirs is fixed at 64 MiB, which stalls the disk in one step), and a
+// file system that keeps sorted files while the MANIFEST is in doubt. And one system
+// call that no crate of ours offers.
 //
 // Ownership: `cairn_file_manager_new` hands out a heap-allocated shared pointer; the
 // options keep a copy of it, so the handle may be freed before or after the database.
+// The file system is one for the process and is never freed.
 
 #include <sys/resource.h>
 
@@ -11,11 +13,14 @@
 #include <memory>
 #include <string>
 
+#include "keeping.h"
 #include "rocksdb/env.h"
+#include "rocksdb/file_system.h"
 #include "rocksdb/options.h"
 #include "rocksdb/sst_file_manager.h"
 
 using rocksdb::Env;
+using rocksdb::FileSystem;
 using rocksdb::NewSstFileManager;
 using rocksdb::SstFileManager;
 using rocksdb::Status;
@@ -43,6 +48,13 @@ cairn_file_manager* cairn_file_manager_new(int64_t bytes_per_second,
 // `rocksdb_options_t` begins with the C++ `Options` it wraps (db/c.cc).
 void cairn_options_set_file_manager(void* options, cairn_file_manager* manager) {
   static_cast<rocksdb::Options*>(options)->sst_file_manager = manager->rep;
+}
+
+void cairn_options_keep_files_in_doubt(void* options) {
+  // Never freed: a database may outlive everything else, and there is one of it.
+  static Env* const env = rocksdb::NewCompositeEnv(
+      std::make_shared<cairn::KeepingFileSystem>(FileSystem::Default())).release();
+  static_cast<rocksdb::Options*>(options)->env = env;
 }
 
 void cairn_file_manager_set_rate(cairn_file_manager* manager,

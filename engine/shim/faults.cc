@@ -1,0 +1,119 @@
+// A disk for tests: power cuts by RocksDB's own fault-injection file system, and a sync of
+// the MANIFEST that fails once. An object file of its own, which only tests link.
+//
+// From the top: what keeps files in doubt, as in every store; the MANIFEST whose sync
+// fails; the fault-injection file system, which ignores that syncs under it fail; one that
+// forgives; the real file system.
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "keeping.h"
+#include "rocksdb/env.h"
+#include "rocksdb/options.h"
+#include "utilities/fault_injection_fs.h"
+
+using namespace cairn;
+using rocksdb::Env;
+using rocksdb::FaultInjectionTestFS;
+
+namespace {
+
+class FailingSync final : public FSWritableFileOwnerWrapper {
+ public:
+  FailingSync(std::unique_ptr<FSWritableFile>&& file, std::atomic<int>* left)
+      : FSWritableFileOwnerWrapper(std::move(file)), left_(left) {}
+
+  IOStatus Sync(const IOOptions& options, IODebugContext* dbg) override {
+    if (left_->fetch_sub(1) == 1) return IOStatus::IOError("a sync that fails");
+    return FSWritableFileOwnerWrapper::Sync(options, dbg);
+  }
+
+ private:
+  std::atomic<int>* left_;
+};
+
+class FailingFileSystem final : public FileSystemWrapper {
+ public:
+  explicit FailingFileSystem(const std::shared_ptr<FileSystem>& target)
+      : FileSystemWrapper(target) {}
+
+  const char* Name() const override { return "CairnFailingFileSystem"; }
+
+  IOStatus NewWritableFile(const std::string& name, const FileOptions& options,
+                           std::unique_ptr<FSWritableFile>* file,
+                           IODebugContext* dbg) override {
+    IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, dbg);
+    if (status.ok() && name.find("/MANIFEST-") != std::string::npos) {
+      *file = std::make_unique<FailingSync>(std::move(*file), &left_);
+    }
+    return status;
+  }
+
+  // Syncs up to and with the one that fails; none does below 1.
+  std::atomic<int> left_{0};
+};
+
+// A cut removes files whose names were not synced; what is gone already is no error.
+class ForgivingFileSystem final : public FileSystemWrapper {
+ public:
+  explicit ForgivingFileSystem(const std::shared_ptr<FileSystem>& target)
+      : FileSystemWrapper(target) {}
+
+  const char* Name() const override { return "CairnForgivingFileSystem"; }
+
+  IOStatus DeleteFile(const std::string& name, const IOOptions& options,
+                      IODebugContext* dbg) override {
+    IOStatus status = FileSystemWrapper::DeleteFile(name, options, dbg);
+    return status.IsPathNotFound() || status.IsNotFound() ? IOStatus::OK() : status;
+  }
+};
+
+}  // namespace
+
+struct cairn_faulty_disk {
+  std::shared_ptr<FaultInjectionTestFS> faults;
+  std::shared_ptr<FailingFileSystem> failing;
+  std::unique_ptr<Env> env;
+};
+
+extern "C" {
+
+// Never freed: a database may outlive everything else, and this is for tests.
+cairn_faulty_disk* cairn_faulty_disk_new(int loses) {
+  auto* disk = new cairn_faulty_disk;
+  disk->faults = std::make_shared<FaultInjectionTestFS>(
+      std::make_shared<ForgivingFileSystem>(FileSystem::Default()));
+  disk->faults->SetInjectUnsyncedDataLoss(loses != 0);
+  disk->failing = std::make_shared<FailingFileSystem>(disk->faults);
+  disk->env = rocksdb::NewCompositeEnv(std::make_shared<KeepingFileSystem>(disk->failing));
+  return disk;
+}
+
+void cairn_faulty_disk_attach(cairn_faulty_disk* disk, void* options) {
+  static_cast<rocksdb::Options*>(options)->env = disk->env.get();
+}
+
+// The nth sync of a MANIFEST from now on fails, counted from 1.
+void cairn_faulty_disk_fail_manifest(cairn_faulty_disk* disk, int nth) {
+  disk->failing->left_ = nth;
+}
+
+// From now on nothing reaches the disk.
+void cairn_faulty_disk_off(cairn_faulty_disk* disk) {
+  disk->faults->SetFilesystemActive(false, IOStatus::IOError("the power is gone"));
+}
+
+// What was not synced is lost; then the disk works again. 0 if that went well.
+int cairn_faulty_disk_on(cairn_faulty_disk* disk) {
+  IOStatus lost = disk->faults->DropUnsyncedFileData();
+  disk->faults->SetFilesystemActive(true);
+  IOStatus gone =
+      disk->faults->DeleteFilesCreatedAfterLastDirSync(IOOptions(), nullptr);
+  disk->faults->ResetState();
+  return lost.ok() && gone.ok() ? 0 : 1;
+}
+
+}  // extern "C"
