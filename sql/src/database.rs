@@ -128,7 +128,7 @@ impl Database {
             .build()
             .map_err(|error| SqlError::internal(format!("cannot start threads: {error}")))?;
         // A runtime that is dropped in async code panics, and a store that cannot be opened is an error.
-        match Self::open_in(options, runtime.handle().clone()) {
+        match Self::open_in(options, runtime.handle()) {
             Ok(mut inner) => {
                 inner.runtime = Mutex::new(Some(runtime));
                 Ok(Self(Arc::new(inner)))
@@ -140,7 +140,7 @@ impl Database {
         }
     }
 
-    fn open_in(options: DatabaseOptions, handle: Handle) -> Result<Inner> {
+    fn open_in(options: DatabaseOptions, handle: &Handle) -> Result<Inner> {
         let _inside = handle.enter();
         let engine = Engine::open(options.engine)?;
         let jobs = Jobs::open(&engine, JobsOptions::new(Arc::clone(&options.clock)))?;

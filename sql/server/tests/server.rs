@@ -393,7 +393,7 @@ async fn the_command_line_answers_with_its_exit_status() {
     let second = ["start", "--insecure", "--listen", "127.0.0.1:0", "--store"].map(str::to_owned);
     let second = [&second[..], &[store.to_str().unwrap().to_owned()]].concat();
     let second = cairn(&second.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(second.status.code(), Some(2), "an error, not a panic");
+    assert_eq!(second.status.code(), Some(1), "an error, not a panic");
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("in use") && !said.contains("panicked"), "{said}");
     assert_eq!(server.signal_and_wait(), Some(0));
