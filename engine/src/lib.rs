@@ -66,6 +66,8 @@ mod latch_model_test;
 mod latches;
 #[cfg(feature = "store")]
 mod latency;
+#[cfg(feature = "store")]
+mod memory;
 pub mod metrics;
 #[cfg(feature = "store")]
 mod open;
@@ -117,6 +119,8 @@ pub use governor::GovernorLimits;
 pub use ingest::Recovered;
 #[cfg(feature = "store")]
 pub use latency::{Foreground, Operation};
+#[cfg(feature = "store")]
+pub use memory::MemoryUse;
 #[cfg(feature = "store")]
 pub use open::{Engine, FORMAT_VERSION, Options};
 #[cfg(feature = "store")]

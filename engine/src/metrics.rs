@@ -61,6 +61,12 @@ list_of_metrics! {
         "Bytes per second at which dropped files are freed now.";
     OLDEST_READER_AGE = "cairn_oldest_reader_age", Gauge,
         "Age in seconds of the oldest view, snapshot or checkpoint that keeps files from going; 0 for none.";
+    WRITE_BUFFER_BYTES = "cairn_write_buffer_bytes", Gauge,
+        "Memory of writes that are not in sorted files yet.";
+    BLOCK_CACHE_BYTES = "cairn_block_cache_bytes", Gauge,
+        "Memory of cached blocks, indexes and filters.";
+    TABLE_READER_BYTES = "cairn_table_reader_bytes", Gauge,
+        "Memory that open sorted files need outside of the block cache.";
     FOREGROUND_SLOWDOWN_RATIO = "cairn_foreground_slowdown_ratio", Gauge,
         "The p99 of the foreground operations of the last second over the one they have while background work rests.";
     BLOCKING_WAIT_SECONDS = "cairn_blocking_wait_seconds", Histogram,

@@ -22,6 +22,9 @@ const DELETE_CHUNK_BYTES: u64 = 8 << 20;
 /// times what is true (its `max_manifest_space_amp_pct`), so this is only for small ones.
 const MANIFEST_BYTES: usize = 256 << 10;
 
+/// Bytes of records in memory, for each kind, before they are written to a sorted file.
+const RECORD_BUFFER_BYTES: usize = 1 << 20;
+
 /// Bytes of RocksDB's own log after which it begins a new one; four are kept.
 const LOG_BYTES: usize = 8 << 20;
 
@@ -94,6 +97,11 @@ impl Tuning {
         self.file_manager.trash_bytes()
     }
 
+    /// Bytes in the block cache.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.cache.get_usage() as u64
+    }
+
     /// Options of a database that we open ourselves.
     pub(crate) fn database_options(&self) -> RocksOptions {
         let options = &self.options;
@@ -135,7 +143,8 @@ impl Tuning {
         cf.set_write_buffer_size(match (options.small, family) {
             (true, _) => 64 << 10,
             (false, Family::Rows | Family::Bulk) => 64 << 20,
-            (false, _) => 8 << 20,
+            // Records are small: 10,000 jobs fill less than 2 MiB of each family.
+            (false, _) => RECORD_BUFFER_BYTES,
         });
         if options.small {
             cf.set_target_file_size_base(32 << 10);

@@ -19,6 +19,7 @@ use crate::error::{EngineError, Result};
 use crate::family::Family;
 use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
 use crate::latency::{ByOperation, Latencies, latencies};
+use crate::memory::MemoryUse;
 use crate::open::{Engine, WeakEngine, handle};
 
 /// Time between two looks while anything happens, and while nothing does.
@@ -146,6 +147,7 @@ impl Watch {
             self.looked_slowly = Some(now);
             self.free_bytes = free_bytes(engine.path()).ok();
             self.look_at_readers(engine.oldest_reader(), limits.reader_age_max);
+            report_memory(engine.memory_use());
         }
         let (mut signals, sharers) = self.progress(engine);
         signals.foreground = foreground;
@@ -254,6 +256,12 @@ impl Watch {
             oldest_reader: self.oldest_reader,
         };
     }
+}
+
+fn report_memory(memory: MemoryUse) {
+    metrics::gauge!(crate::metrics::WRITE_BUFFER_BYTES).set(memory.write_buffer_bytes as f64);
+    metrics::gauge!(crate::metrics::BLOCK_CACHE_BYTES).set(memory.block_cache_bytes as f64);
+    metrics::gauge!(crate::metrics::TABLE_READER_BYTES).set(memory.table_reader_bytes as f64);
 }
 
 /// The signals that RocksDB gives.

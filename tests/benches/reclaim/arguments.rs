@@ -87,7 +87,7 @@ pub(super) struct Arguments {
     /// Trials without a foreground, of each kind [5]
     #[arg(long)]
     trials: Option<usize>,
-    /// Imports that are cancelled in a row [10000]
+    /// Imports that are cancelled in a row [20000]
     #[arg(long)]
     cycles: Option<u64>,
     /// Passed by `cargo bench`; means nothing here.
@@ -176,7 +176,7 @@ impl Arguments {
             spread: ms(None, 250, 20),
             csv_bytes: mb(self.csv_mb, 512, 24),
             trials: count(self.trials, 5, 1),
-            cycles: self.cycles.unwrap_or(pick(10_000, 100)).max(1),
+            cycles: self.cycles.unwrap_or(pick(20_000, 100)).max(1),
             only: self.only.clone(),
             undo: self.undo.clone(),
         }

@@ -53,7 +53,7 @@ impl Gauge {
             Self::Staging => "staging folders",
             Self::Manifest => "MANIFEST",
             Self::OpenFiles => "open files",
-            Self::Memory => "resident memory",
+            Self::Memory => "memory",
         }
     }
 
@@ -293,9 +293,10 @@ fn manifest_bytes(engine: &Engine) -> u64 {
     manifests.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
+/// Anonymous memory that is resident: without pages of the program, which come in as its code runs for the first time.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
