@@ -29,10 +29,11 @@ test: build disk ## run every test
 disk: ## build the disk that forgets what was not synced
 	cargo build --release --manifest-path tests/disk/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/disk
 
-crash: build disk ## random kills, power cuts and disk faults of a real server (SECONDS=60 each, CAIRN_KILL_SEED=n)
+crash: build disk ## random kills, power cuts, disk faults and hostile bytes against a real server (SECONDS=60 each, CAIRN_KILL_SEED=n)
 	cargo test --release --workspace --test soak -- kill --seconds $(or $(SECONDS),60)
 	cargo test --release --workspace --test soak -- power --seconds $(or $(SECONDS),60)
 	CAIRN_FAULT_SECONDS=$(or $(SECONDS),60) cargo test --release --workspace --test faults -- --test-threads 1
+	CAIRN_WIRE_SECONDS=$(or $(SECONDS),60) cargo test --release --workspace --test wire
 
 soak: build ## full load with cancels and restarts: what grows? (SECONDS=3600)
 	cargo test --release --workspace --test soak -- growth --seconds $(or $(SECONDS),3600)

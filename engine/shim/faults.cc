@@ -1,8 +1,8 @@
 // A disk for tests: power cuts by RocksDB's own fault-injection file system, and a sync of
-// the MANIFEST that fails once. An object file of its own, which only tests link.
+// the MANIFEST or of a folder that fails once. An object file of its own, which only tests link.
 //
-// From the top: what keeps files in doubt, as in every store; the MANIFEST whose sync
-// fails; the fault-injection file system, which ignores that syncs under it fail; one that
+// From the top: what keeps files in doubt, as in every store; what lets a sync
+// fail; the fault-injection file system, which ignores that syncs under it fail; one that
 // forgives; the real file system.
 
 #include <atomic>
@@ -35,6 +35,21 @@ class FailingSync final : public FSWritableFileOwnerWrapper {
   std::atomic<int>* left_;
 };
 
+class FailingFolder final : public FSDirectoryWrapper {
+ public:
+  FailingFolder(std::unique_ptr<FSDirectory>&& folder, std::atomic<int>* left)
+      : FSDirectoryWrapper(std::move(folder)), left_(left) {}
+
+  IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* dbg,
+                               const DirFsyncOptions& why) override {
+    if (left_->fetch_sub(1) == 1) return IOStatus::IOError("a sync that fails");
+    return FSDirectoryWrapper::FsyncWithDirOptions(options, dbg, why);
+  }
+
+ private:
+  std::atomic<int>* left_;
+};
+
 class FailingFileSystem final : public FileSystemWrapper {
  public:
   explicit FailingFileSystem(const std::shared_ptr<FileSystem>& target)
@@ -49,6 +64,14 @@ class FailingFileSystem final : public FileSystemWrapper {
     if (status.ok() && name.find("/MANIFEST-") != std::string::npos) {
       *file = std::make_unique<FailingSync>(std::move(*file), &left_);
     }
+    return status;
+  }
+
+  IOStatus NewDirectory(const std::string& name, const IOOptions& options,
+                        std::unique_ptr<FSDirectory>* folder,
+                        IODebugContext* dbg) override {
+    IOStatus status = FileSystemWrapper::NewDirectory(name, options, folder, dbg);
+    if (status.ok()) *folder = std::make_unique<FailingFolder>(std::move(*folder), &left_);
     return status;
   }
 
@@ -92,12 +115,18 @@ cairn_faulty_disk* cairn_faulty_disk_new(int loses) {
   return disk;
 }
 
-void cairn_faulty_disk_attach(cairn_faulty_disk* disk, void* options) {
-  static_cast<rocksdb::Options*>(options)->env = disk->env.get();
+// With `rolls` each record begins a new MANIFEST.
+void cairn_faulty_disk_attach(cairn_faulty_disk* disk, void* options, int rolls) {
+  auto* given = static_cast<rocksdb::Options*>(options);
+  given->env = disk->env.get();
+  if (rolls != 0) {
+    given->max_manifest_file_size = 1;
+    given->max_manifest_space_amp_pct = 0;
+  }
 }
 
-// The nth sync of a MANIFEST from now on fails, counted from 1.
-void cairn_faulty_disk_fail_manifest(cairn_faulty_disk* disk, int nth) {
+// The nth sync of a MANIFEST or folder from now on fails, counted from 1.
+void cairn_faulty_disk_fail_sync(cairn_faulty_disk* disk, int nth) {
   disk->failing->left_ = nth;
 }
 

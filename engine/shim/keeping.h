@@ -11,9 +11,12 @@
 
 namespace cairn {
 
+using rocksdb::DirFsyncOptions;
 using rocksdb::FileOptions;
 using rocksdb::FileSystem;
 using rocksdb::FileSystemWrapper;
+using rocksdb::FSDirectory;
+using rocksdb::FSDirectoryWrapper;
 using rocksdb::FSWritableFile;
 using rocksdb::FSWritableFileOwnerWrapper;
 using rocksdb::IODebugContext;
@@ -23,18 +26,22 @@ using rocksdb::Slice;
 
 // Which folders have a MANIFEST of which nobody knows what it says.
 //
-// A write or sync of it that fails leaves its last record in doubt: the next open may find
-// it or not. A sorted file that the record adds has to be there if it does. RocksDB keeps
+// A write or sync of it that fails leaves its last record in doubt, and a failing sync of
+// the folder does the same to a MANIFEST that was just made current: the next open may find
+// the record or not. A sorted file that the record adds has to be there if it does. RocksDB keeps
 // what its flushes and compactions made in that case, but an ingest that fails removes the
 // file it had linked, and the store does not open again. So while there is doubt, nothing
 // with the ending `.sst` is removed from the folder; the next open removes what the
 // MANIFEST does not name. The doubt ends when a new MANIFEST is made current.
 class Doubts {
  public:
-  // `manifest` could not be written or synced: its folder is in doubt.
-  void Begin(const std::string& manifest) {
+  // `file`, a MANIFEST or CURRENT, could not be written, synced or renamed: its folder is in doubt.
+  void Begin(const std::string& file) { BeginFolder(Folder(file)); }
+  // `folder` could not be synced.
+  void BeginFolder(std::string folder) {
+    while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
     std::lock_guard<std::mutex> lock(mutex_);
-    folders_.insert(Folder(manifest));
+    folders_.insert(std::move(folder));
   }
   // `current`, which names the MANIFEST, was replaced.
   void End(const std::string& current) {
@@ -100,6 +107,33 @@ class ManifestFile final : public FSWritableFileOwnerWrapper {
   Doubts* doubts_;
 };
 
+// The folder of a database: a sync of it that fails begins a doubt.
+class DatabaseFolder final : public FSDirectoryWrapper {
+ public:
+  DatabaseFolder(std::unique_ptr<FSDirectory>&& folder, std::string name,
+                 Doubts* doubts)
+      : FSDirectoryWrapper(std::move(folder)),
+        name_(std::move(name)),
+        doubts_(doubts) {}
+
+  IOStatus Fsync(const IOOptions& options, IODebugContext* dbg) override {
+    return Seen(FSDirectoryWrapper::Fsync(options, dbg));
+  }
+  IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* dbg,
+                               const DirFsyncOptions& why) override {
+    return Seen(FSDirectoryWrapper::FsyncWithDirOptions(options, dbg, why));
+  }
+
+ private:
+  IOStatus Seen(IOStatus status) {
+    if (!status.ok()) doubts_->BeginFolder(name_);
+    return status;
+  }
+
+  std::string name_;
+  Doubts* doubts_;
+};
+
 class KeepingFileSystem final : public FileSystemWrapper {
  public:
   explicit KeepingFileSystem(const std::shared_ptr<FileSystem>& target)
@@ -110,9 +144,22 @@ class KeepingFileSystem final : public FileSystemWrapper {
   IOStatus NewWritableFile(const std::string& name, const FileOptions& options,
                            std::unique_ptr<FSWritableFile>* file,
                            IODebugContext* dbg) override {
-    IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, dbg);
-    if (status.ok() && Base(name).rfind("MANIFEST-", 0) == 0) {
-      *file = std::make_unique<ManifestFile>(std::move(*file), name, &doubts_);
+    return Watched(FileSystemWrapper::NewWritableFile(name, options, file, dbg), name, file);
+  }
+
+  IOStatus ReopenWritableFile(const std::string& name, const FileOptions& options,
+                              std::unique_ptr<FSWritableFile>* file,
+                              IODebugContext* dbg) override {
+    return Watched(FileSystemWrapper::ReopenWritableFile(name, options, file, dbg), name,
+                   file);
+  }
+
+  IOStatus NewDirectory(const std::string& name, const IOOptions& options,
+                        std::unique_ptr<FSDirectory>* folder,
+                        IODebugContext* dbg) override {
+    IOStatus status = FileSystemWrapper::NewDirectory(name, options, folder, dbg);
+    if (status.ok()) {
+      *folder = std::make_unique<DatabaseFolder>(std::move(*folder), name, &doubts_);
     }
     return status;
   }
@@ -120,7 +167,13 @@ class KeepingFileSystem final : public FileSystemWrapper {
   IOStatus RenameFile(const std::string& from, const std::string& to,
                       const IOOptions& options, IODebugContext* dbg) override {
     IOStatus status = FileSystemWrapper::RenameFile(from, to, options, dbg);
-    if (status.ok() && Base(to) == "CURRENT") doubts_.End(to);
+    if (Base(to) == "CURRENT") {
+      if (status.ok()) {
+        doubts_.End(to);
+      } else {
+        doubts_.Begin(to);
+      }
+    }
     return status;
   }
 
@@ -136,6 +189,14 @@ class KeepingFileSystem final : public FileSystemWrapper {
   }
 
  private:
+  IOStatus Watched(IOStatus status, const std::string& name,
+                   std::unique_ptr<FSWritableFile>* file) {
+    if (status.ok() && Base(name).rfind("MANIFEST-", 0) == 0) {
+      *file = std::make_unique<ManifestFile>(std::move(*file), name, &doubts_);
+    }
+    return status;
+  }
+
   static std::string Base(const std::string& path) {
     return path.substr(path.find_last_of('/') + 1);
   }

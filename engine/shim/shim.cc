@@ -50,11 +50,15 @@ void cairn_options_set_file_manager(void* options, cairn_file_manager* manager) 
   static_cast<rocksdb::Options*>(options)->sst_file_manager = manager->rep;
 }
 
-void cairn_options_keep_files_in_doubt(void* options) {
+// Options with an environment of their own keep that, and files in doubt are not kept. 1 if they are.
+int cairn_options_keep_files_in_doubt(void* options) {
   // Never freed: a database may outlive everything else, and there is one of it.
   static Env* const env = rocksdb::NewCompositeEnv(
       std::make_shared<cairn::KeepingFileSystem>(FileSystem::Default())).release();
-  static_cast<rocksdb::Options*>(options)->env = env;
+  auto* given = static_cast<rocksdb::Options*>(options);
+  if (given->env != Env::Default()) return 0;
+  given->env = env;
+  return 1;
 }
 
 void cairn_file_manager_set_rate(cairn_file_manager* manager,

@@ -52,7 +52,7 @@ impl Engine {
         self.crash().point("claim.before")?;
         self.commit_fenced(owner, epoch, batch, Sync::Yes)?;
         self.crash().point("claim.after")?;
-        self.make_staging_dir(id)?;
+        self.make_staging_dir(&claim)?;
         Ok(claim)
     }
 
@@ -192,12 +192,15 @@ impl Engine {
     }
 
     /// Makes the staging folder of a claim, if a crash came before that, and its name safe from a loss of power:
-    /// a checkpoint may name files in it. Answers where it is.
+    /// a checkpoint may name files in it. Answers where it is. Under the latch, as every write: after a cancel
+    /// nobody would remove it any more.
     ///
     /// # Errors
-    /// It cannot be made or synced.
-    pub fn make_staging_dir(&self, id: SpanId) -> Result<PathBuf> {
-        let dir = self.staging_dir(id);
+    /// [`EngineError::Fenced`] if the owner has moved on to a later epoch; it cannot be made or synced.
+    pub fn make_staging_dir(&self, claim: &Claim) -> Result<PathBuf> {
+        let latch = self.latch(claim.owner, claim.epoch);
+        let _inside = latch.enter(claim.epoch)?;
+        let dir = self.staging_dir(claim.id);
         std::fs::create_dir_all(&dir).map_err(|source| io_error("create", &dir, source))?;
         // Also if it was there: the process that made it may have died before it was synced.
         sync_folder(&self.staging_root())?;

@@ -140,3 +140,47 @@ fn a_changed_byte_is_noticed_or_does_not_matter() {
     }
     assert!(refused > 0 && noticed > 0 && harmless > 0, "{refused} {noticed} {harmless}");
 }
+
+#[test]
+fn a_store_that_meets_damage_when_it_merges_files_says_that_it_takes_no_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let span = {
+        let engine = Engine::open(Options::small(&path)).unwrap();
+        let family = handle(engine.db(), Family::Rows).unwrap();
+        engine.db().set_options_cf(&family, &[("disable_auto_compactions", "true")]).unwrap();
+        let span = SpanRef { id: engine.new_span_id().unwrap(), family: SpanFamily::Rows };
+        for _ in 0..2 {
+            for k in 0..100_u64 {
+                let mut batch = Batch::new();
+                batch.put_row(span, &k.to_be_bytes(), &value(k));
+                engine.commit(batch, Sync::No).unwrap();
+            }
+            engine.db().flush_cf(&family).unwrap();
+        }
+        engine.shutdown();
+        span
+    };
+    let mut all = Vec::new();
+    files(&path, &mut all);
+    for file in all.iter().filter(|file| file.extension().is_some_and(|ending| ending == "sst")) {
+        let mut bytes = std::fs::read(file).unwrap();
+        bytes[50] ^= 1;
+        std::fs::write(file, bytes).unwrap();
+    }
+    // Files of level 0 are merged as soon as the store is open.
+    let engine = Engine::open(Options::small(&path)).unwrap();
+    let began = Instant::now();
+    let refused = loop {
+        let mut batch = Batch::new();
+        batch.put_row(span, b"more", b"row");
+        if let Err(error) = engine.commit(batch, Sync::Yes) {
+            break error;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "the damage is not noticed");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(matches!(refused, EngineError::Damaged(_)), "{refused}");
+    let broken = engine.inner.broken.borrow().clone();
+    assert!(broken.is_some_and(|broken| broken.damaged), "who waits for a job hears of it");
+}

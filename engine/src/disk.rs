@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Result, io_error};
+use crate::error::{EngineError, Result, io_error};
 use crate::open::Engine;
 use crate::trash;
 
@@ -75,14 +75,23 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 
 /// Makes a folder with all that it lies in, safe from a loss of power.
 pub(crate) fn make_folder(folder: &Path) -> Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|part| !part.exists()).collect();
+    let existed = folder.exists();
+    let above = folder.ancestors().skip(1);
+    let missing: Vec<&Path> = above.take_while(|part| !part.exists()).collect();
     std::fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
-    for made in missing {
-        // A relative path of one part lies in the working directory.
-        let within = made.parent().filter(|within| !within.as_os_str().is_empty());
-        sync_folder(within.unwrap_or(Path::new(".")))?;
+    // The folder itself also if it was there: the process that made it may have died before it was synced. Who may
+    // not read what it lies in has not made it.
+    match sync_folder(within(folder)) {
+        Err(EngineError::Io { source, .. })
+            if existed && source.kind() == std::io::ErrorKind::PermissionDenied => {}
+        synced => synced?,
     }
-    Ok(())
+    missing.into_iter().try_for_each(|made| sync_folder(within(made)))
+}
+
+/// The folder that a path lies in; the working directory for a relative path of one part.
+fn within(path: &Path) -> &Path {
+    path.parent().filter(|within| !within.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn visit(dir: &Path, seen: &mut dyn FnMut(&Path, u64)) -> Result<()> {

@@ -38,7 +38,7 @@ struct RawFileManager {
 unsafe extern "C" {
     fn cairn_file_manager_new(rate: i64, ratio: f64, chunk: u64) -> *mut RawFileManager;
     fn cairn_options_set_file_manager(options: *mut c_void, manager: *mut RawFileManager);
-    fn cairn_options_keep_files_in_doubt(options: *mut c_void);
+    fn cairn_options_keep_files_in_doubt(options: *mut c_void) -> c_int;
     fn cairn_file_manager_set_rate(manager: *mut RawFileManager, rate: i64);
     fn cairn_file_manager_trash_bytes(manager: *mut RawFileManager) -> u64;
     fn cairn_file_manager_free(manager: *mut RawFileManager);
@@ -57,9 +57,11 @@ unsafe impl Sync for FileManager {}
 impl FileManager {
     /// A manager that frees `bytes_per_second` (0: no pacing at all) in steps of `chunk_bytes`.
     pub(crate) fn new(bytes_per_second: u64, chunk_bytes: u64) -> Result<Self> {
-        // A ratio of one million: pacing is never bypassed because the trash is large.
+        // RocksDB deletes at once, unpaced, what is more trash than this share of the files it knows; and it does not
+        // know of ingested files before the next open. No finite share is enough: of nothing it is nothing.
+        let share = f64::INFINITY;
         // SAFETY: no pointers go in; null is checked.
-        let raw = unsafe { cairn_file_manager_new(to_rate(bytes_per_second), 1e6, chunk_bytes) };
+        let raw = unsafe { cairn_file_manager_new(to_rate(bytes_per_second), share, chunk_bytes) };
         NonNull::new(raw)
             .map(Self)
             .ok_or_else(|| EngineError::Storage("could not make a file manager".to_owned()))
@@ -94,9 +96,10 @@ impl Drop for FileManager {
 /// Makes databases opened with `options` keep every sorted file of their folder from a failed write of the MANIFEST
 /// until a new one is current: RocksDB's ingest removes the file that it linked when the record that adds it could not
 /// be synced, though the record may be in the MANIFEST and be read at the next open, which would then fail.
-pub(crate) fn keep_files_in_doubt(options: &mut Options) {
+/// Options with an environment of their own keep that instead; answers false then.
+pub(crate) fn keep_files_in_doubt(options: &mut Options) -> bool {
     // SAFETY: the options are alive; the file system that they point to is never freed.
-    unsafe { cairn_options_keep_files_in_doubt(options.as_raw_ptr().cast()) }
+    unsafe { cairn_options_keep_files_in_doubt(options.as_raw_ptr().cast()) == 1 }
 }
 
 /// How much lower than usual background threads stand in line for a processor: they still get about a
@@ -444,16 +447,20 @@ struct RawFaultyDisk {
 #[cfg(test)]
 unsafe extern "C" {
     fn cairn_faulty_disk_new(loses: c_int) -> *mut RawFaultyDisk;
-    fn cairn_faulty_disk_attach(disk: *mut RawFaultyDisk, options: *mut c_void);
-    fn cairn_faulty_disk_fail_manifest(disk: *mut RawFaultyDisk, nth: c_int);
+    fn cairn_faulty_disk_attach(disk: *mut RawFaultyDisk, options: *mut c_void, rolls: c_int);
+    fn cairn_faulty_disk_fail_sync(disk: *mut RawFaultyDisk, nth: c_int);
     fn cairn_faulty_disk_off(disk: *mut RawFaultyDisk);
     fn cairn_faulty_disk_on(disk: *mut RawFaultyDisk) -> c_int;
 }
 
-/// A disk under RocksDB that loses what was not synced, and whose MANIFEST fails, when a test says so. Never freed.
+/// A disk under RocksDB that loses what was not synced, and on which a sync fails, when a test says so. Never freed.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FaultyDisk(NonNull<RawFaultyDisk>);
+pub(crate) struct FaultyDisk {
+    raw: NonNull<RawFaultyDisk>,
+    /// Each record begins a new MANIFEST.
+    rolls: bool,
+}
 
 #[cfg(test)]
 // SAFETY: the C++ object guards its state with its own mutex.
@@ -474,33 +481,46 @@ impl FaultyDisk {
         Self::new(0)
     }
 
+    /// The same disk, for databases that begin a new MANIFEST with each record.
+    pub(crate) fn that_rolls(self) -> Self {
+        Self { rolls: true, ..self }
+    }
+
     fn new(loses: c_int) -> Self {
         // SAFETY: no pointers go in.
         let raw = unsafe { cairn_faulty_disk_new(loses) };
-        Self(NonNull::new(raw).expect("operator new throws instead of returning null"))
+        let raw = NonNull::new(raw).expect("operator new throws instead of returning null");
+        Self { raw, rolls: false }
     }
 
     /// Databases opened with `options` are on this disk.
     pub(crate) fn attach(self, options: &mut Options) {
         // SAFETY: the options are alive, the disk is never freed.
-        unsafe { cairn_faulty_disk_attach(self.0.as_ptr(), options.as_raw_ptr().cast()) }
+        unsafe {
+            cairn_faulty_disk_attach(
+                self.raw.as_ptr(),
+                options.as_raw_ptr().cast(),
+                self.rolls.into(),
+            )
+        }
     }
 
-    /// The nth sync of a MANIFEST from now on fails, after its record was written; 1 is the next.
-    pub(crate) fn fail_manifest(self, nth: i32) {
+    /// The nth sync of a MANIFEST or of a folder from now on fails, after what it was to make safe was written; 1 is
+    /// the next, and none below.
+    pub(crate) fn fail_sync(self, nth: i32) {
         // SAFETY: the disk is never freed.
-        unsafe { cairn_faulty_disk_fail_manifest(self.0.as_ptr(), nth) }
+        unsafe { cairn_faulty_disk_fail_sync(self.raw.as_ptr(), nth) }
     }
 
     /// The power goes: nothing reaches the disk any more.
     pub(crate) fn off(self) {
         // SAFETY: the disk is never freed.
-        unsafe { cairn_faulty_disk_off(self.0.as_ptr()) }
+        unsafe { cairn_faulty_disk_off(self.raw.as_ptr()) }
     }
 
     /// The power comes back, once nothing has the database open: what was not synced is gone.
     pub(crate) fn on(self) {
         // SAFETY: the disk is never freed.
-        assert_eq!(unsafe { cairn_faulty_disk_on(self.0.as_ptr()) }, 0, "what was lost is lost");
+        assert_eq!(unsafe { cairn_faulty_disk_on(self.raw.as_ptr()) }, 0, "what was lost is lost");
     }
 }

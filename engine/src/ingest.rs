@@ -159,7 +159,7 @@ impl Engine {
             }
             self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
         }
-        empty_folder(&self.make_staging_dir(claim.id)?)?;
+        empty_folder(&self.make_staging_dir(claim)?)?;
         Ok(mark.map(Recovered::from).unwrap_or_default())
     }
 

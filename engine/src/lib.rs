@@ -59,6 +59,8 @@ mod holder;
 mod ingest;
 #[cfg(feature = "store")]
 mod key_lock;
+#[cfg(all(test, feature = "store"))]
+mod key_lock_model_test;
 mod latch;
 #[cfg(test)]
 mod latch_model_test;

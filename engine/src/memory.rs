@@ -16,8 +16,8 @@ pub struct MemoryUse {
 }
 
 impl Engine {
-    /// What RocksDB holds in memory for this store: a momentary reading of its own counters, a few microseconds.
-    /// A counter that RocksDB does not answer is 0.
+    /// What RocksDB holds in memory for this store: a momentary reading of its own counters, which looks at each open
+    /// file. A counter that RocksDB does not answer is 0.
     #[must_use]
     pub fn memory_use(&self) -> MemoryUse {
         let mut memory =

@@ -18,7 +18,7 @@ use crate::claim::{STAGING, staging_id};
 use crate::committer::Committer;
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
-use crate::disk::{make_folder, sync_folder};
+use crate::disk::make_folder;
 use crate::envelope::{self, Kind, kind};
 use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
 use crate::family::Family;
@@ -108,7 +108,15 @@ struct Inner {
     feedback: OnceLock<Feedback>,
     committer: Committer,
     /// Why the store takes no writes any more, once that is so.
-    broken: watch::Sender<Option<String>>,
+    broken: watch::Sender<Option<Broken>>,
+}
+
+/// Why a store takes no writes any more.
+#[derive(Clone, Debug, Default)]
+struct Broken {
+    /// Damage, or else an I/O error.
+    damaged: bool,
+    text: String,
 }
 
 impl Drop for Inner {
@@ -233,9 +241,8 @@ impl Engine {
         let engine = Self { inner };
         if !engine.inner.options.read_only {
             // RocksDB syncs what is in its folder, not the name of the folder; and staged files are no safer
-            // than the folder of their folders.
+            // than the folder of their folders. This syncs the folder that both names are in.
             make_folder(&engine.staging_root())?;
-            sync_folder(engine.path())?;
         }
         engine.check_format()?;
         if !engine.inner.options.read_only {
@@ -290,20 +297,23 @@ impl Engine {
         }
         let db = Arc::clone(&self.inner.db);
         let written = self.at_usual_priority(move || batch.write(&db, sync))?;
-        if let Err(EngineError::Storage(text)) = &written
-            && text.starts_with("IO error")
-        {
-            self.note_broken(text);
+        match &written {
+            Err(EngineError::Storage(text)) if text.starts_with("IO error") => {
+                self.note_broken(false, text);
+            }
+            Err(EngineError::Damaged(text)) => self.note_broken(true, text),
+            _ => {}
         }
         written
     }
 
     /// RocksDB takes no batch any more after an I/O error of its log (a full disk is another matter: from that it
-    /// recovers by itself): what is durable can only be told by opening the store again.
-    fn note_broken(&self, text: &str) {
+    /// recovers by itself), as what is durable can only be told by opening the store again; nor after it met damage
+    /// when it merged files.
+    fn note_broken(&self, damaged: bool, text: &str) {
         let first = self.inner.broken.send_if_modified(|broken| {
             let first = broken.is_none();
-            broken.get_or_insert_with(|| text.to_owned());
+            broken.get_or_insert_with(|| Broken { damaged, text: text.to_owned() });
             first
         });
         if first {
@@ -312,15 +322,17 @@ impl Engine {
     }
 
     /// Waits until the store takes no writes any more, and answers why. What was committed before stays readable;
-    /// opening the store again makes it take writes.
+    /// opening the store again makes it take writes, until it meets damage again.
+    /// [`EngineError::Damaged`] if that is why, else [`EngineError::Storage`].
     pub async fn until_broken(&self) -> EngineError {
         let mut broken = self.inner.broken.subscribe();
-        let text = match broken.wait_for(Option::is_some).await {
+        let Broken { damaged, text } = match broken.wait_for(Option::is_some).await {
             Ok(broken) => broken.clone().unwrap_or_default(),
             // The sender lives as long as this handle.
-            Err(_) => String::new(),
+            Err(_) => Broken::default(),
         };
-        EngineError::Storage(format!("the store takes no writes until it is opened again: {text}"))
+        let text = format!("the store takes no writes until it is opened again: {text}");
+        if damaged { EngineError::Damaged(text) } else { EngineError::Storage(text) }
     }
 
     /// Does something that others wait for: on a background thread, by a thread that is not kept waiting

@@ -457,3 +457,55 @@ fn a_database_that_the_host_opened_is_adopted_and_cleaned_as_well() {
         assert_eq!(db.get(b"of the host").unwrap().as_deref(), Some(&b"kept"[..]));
     }
 }
+
+#[test]
+fn a_database_with_an_environment_of_its_own_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let tuning = crate::Tuning::new(&Options::small(folder.path())).unwrap();
+    let mut host = rocksdb::Options::default();
+    host.create_if_missing(true);
+    host.set_env(&rocksdb::Env::mem_env().unwrap());
+    tuning.apply(&mut host);
+    let data = folder.path().join("data");
+    let db = rocksdb::DB::open(&host, &data).unwrap();
+    db.put(b"key", b"value").unwrap();
+    let there: Vec<_> = std::fs::read_dir(&data).into_iter().flatten().flatten().collect();
+    assert!(there.is_empty(), "it is in memory, where its host wanted it: {there:?}");
+}
+
+#[test]
+fn ingested_files_are_cut_in_steps_and_never_deleted_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let tuning = crate::Tuning::new(&Options::small(folder.path())).unwrap();
+    let mut host = rocksdb::Options::default();
+    host.create_if_missing(true);
+    host.create_missing_column_families(true);
+    tuning.apply(&mut host);
+    let data = folder.path().join("data");
+    let db = rocksdb::DB::open_cf_descriptors(&host, &data, tuning.families()).unwrap();
+    let bulk = handle(&db, Family::Bulk).unwrap();
+    for file in 0..4_u32 {
+        let path = folder.path().join("staged");
+        let mut writer = ffi::SstWriter::new(&tuning.family_options(Family::Bulk));
+        writer.open(&path).unwrap();
+        for n in 0..2000_u32 {
+            let key = [file.to_be_bytes(), n.to_be_bytes()].concat();
+            writer.put(&key, &n.wrapping_mul(0x9e37_79b9).to_be_bytes().repeat(8)).unwrap();
+        }
+        writer.finish().unwrap();
+        ffi::ingest(&db, &bulk, &[path]).unwrap();
+    }
+    // A step a second: so slow that nothing goes while the test looks.
+    tuning.set_deletion_rate(64 << 10);
+    db.delete_file_in_range_cf(&bulk, [0_u8; 8], [0xff_u8; 8]).unwrap();
+    let endings = |ending: &str| {
+        let entries = std::fs::read_dir(&data).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending)).count()
+    };
+    let began = Instant::now();
+    while endings(".sst") > 0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "the files are not dropped");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(endings(".sst.trash") >= 3, "all but what has gone meanwhile");
+}

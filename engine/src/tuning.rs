@@ -60,12 +60,18 @@ impl Tuning {
 
     /// What must be set on the options of every database that we work in: readers do not unlink files
     /// themselves, deletions go through our file manager, and after a failed write of the MANIFEST no sorted
-    /// file goes before the database is opened again. It sets the database's environment.
+    /// file goes before the database is opened again. The last is done by an environment of ours: options
+    /// that have another one keep it and go without, and so does a database whose sorted files are not in its own
+    /// folder (`db_paths`, `cf_paths`).
     pub fn apply(&self, db: &mut RocksOptions) {
         // A reader that drops the last iterator over a dropped file would otherwise unlink it itself.
         db.set_avoid_unnecessary_blocking_io(true);
         self.file_manager.attach(db);
-        ffi::keep_files_in_doubt(db);
+        if !ffi::keep_files_in_doubt(db) {
+            tracing::warn!(
+                "the database has an environment of its own: an ingest that fails because of the MANIFEST may leave it damaged"
+            );
+        }
         #[cfg(test)]
         if let Some(disk) = self.options.disk {
             disk.attach(db);

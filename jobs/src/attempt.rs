@@ -4,6 +4,7 @@
 //! when the last clone of its context is dropped: the tracker's token and the slot are in here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -242,6 +243,11 @@ impl AttemptCore {
         let record = CheckpointRecord::from_body(&self.job.id.to_be_bytes(), body)?;
         self.job.checkpoint().restore(record.clone());
         Ok((recovered, Some(record)))
+    }
+
+    pub(crate) fn make_staging_dir(&self, claim: &Claim) -> Result<PathBuf> {
+        let made = self.inner.engine.make_staging_dir(&claim.at(self.epoch));
+        made.map_err(|error| self.stopped(error))
     }
 
     pub(crate) fn progress(&self, report: impl FnOnce(&mut Progress)) {

@@ -61,6 +61,8 @@ impl Jobs {
     ) -> Result<JobView> {
         let mut views = self.subscribe(id).await?;
         let waited = tokio::select! {
+            // What has happened is the answer, also of a store that takes no writes any more.
+            biased;
             waited = views.wait_for(|view| enough(view) || view.state.is_terminal()) => {
                 waited.map(|_| ())
             }

@@ -14,6 +14,8 @@ mod interval;
 mod jobs;
 mod known;
 mod nearest;
+#[cfg(test)]
+mod random_test;
 mod settings;
 mod show;
 #[cfg(test)]

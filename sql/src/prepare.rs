@@ -138,10 +138,10 @@ fn describe<'a>(scope: &'a Scope, statement: &'a Statement) -> BoxFuture<'a, Res
             Statement::Sql(query) => describe_query(scope, query).await,
             Statement::ControlJobs(ControlJobs { verb, jobs, .. }) => {
                 scope.require_admin(&format!("{} jobs", verb.as_str().to_ascii_lowercase()))?;
-                Ok((None, describe_ids(scope, verb.as_str(), jobs.query()).await?))
+                Ok((None, describe_ids(scope, verb.as_str(), jobs).await?))
             }
             Statement::ShowJobs(ShowJobs { of: Some(jobs), .. }) => {
-                let params = describe_ids(scope, "SHOW", jobs.query()).await?;
+                let params = describe_ids(scope, "SHOW", jobs).await?;
                 Ok((own(statement).as_ref().map(result_columns), params))
             }
             Statement::ShowVariable { name } => {
@@ -171,7 +171,11 @@ async fn describe_query(scope: &Scope, query: &Sql) -> Result<Described> {
 }
 
 /// Checks that a query names jobs. Answers the types of its parameters.
-async fn describe_ids(scope: &Scope, verb: &str, query: &Sql) -> Result<HashMap<usize, DataType>> {
+async fn describe_ids(scope: &Scope, verb: &str, jobs: &Jobs) -> Result<HashMap<usize, DataType>> {
+    if literal_id(jobs).is_some() {
+        return Ok(HashMap::new());
+    }
+    let query = jobs.query();
     let relations = Relations::new(scope, described_sources(scope, query).await?);
     let planned = Query::plan(scope, &relations, query.ast.as_ref().clone()).await?;
     check_ids(verb, &planned)?;
@@ -259,10 +263,28 @@ fn one_job(statement: &Statement) -> Option<&Sql> {
 
 /// The placeholder that `SELECT $n` consists of.
 fn only_placeholder(query: &Sql) -> Option<usize> {
+    crate::rewrite::placeholder(only_expression(query)?)
+}
+
+/// The expression that `SELECT expr` consists of.
+fn only_expression(query: &Sql) -> Option<&ast::Expr> {
     let ast::Statement::Query(query) = query.ast.as_ref() else { return None };
     let ast::SetExpr::Select(select) = query.body.as_ref() else { return None };
     match select.projection.as_slice() {
-        [ast::SelectItem::UnnamedExpr(expr)] => crate::rewrite::placeholder(expr),
+        [ast::SelectItem::UnnamedExpr(expr)] => Some(expr),
+        _ => None,
+    }
+}
+
+/// The number in `JOB 123`. No query has to be planned for it: the first plan of a process takes tens of milliseconds
+/// while an import wants all processors, and a cancel should not wait for that.
+pub(crate) fn literal_id(jobs: &Jobs) -> Option<i64> {
+    let Jobs::One(query) = jobs else { return None };
+    match only_expression(query)? {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(number, _) => number.parse().ok(),
+            _ => None,
+        },
         _ => None,
     }
 }

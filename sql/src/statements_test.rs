@@ -4,6 +4,7 @@ mod acceptance;
 mod catalog;
 mod changes;
 mod jobs;
+mod model;
 mod prepared;
 mod psql;
 mod session;

@@ -3,6 +3,5 @@
 //! They are here, and not beside `benches/`, so that `cargo test` runs their tests.
 
 pub mod mount;
-pub mod random;
 pub mod statistics;
 pub mod verdict;

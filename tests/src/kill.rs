@@ -23,7 +23,6 @@ mod journal;
 mod lane;
 mod load;
 mod plan;
-mod random;
 mod run;
 mod source;
 mod store;

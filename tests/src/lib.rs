@@ -8,11 +8,13 @@ mod client;
 mod data;
 mod disk;
 pub mod kill;
+mod random;
 mod script;
 mod server;
 
 pub use client::{Client, Notices, Refused};
 pub use data::{lineitems, write_file};
 pub use disk::{Disk, Lose, left_out};
+pub use random::Random;
 pub use script::{ScriptConnection, run_script};
 pub use server::Server;

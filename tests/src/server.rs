@@ -70,6 +70,15 @@ impl Server {
         Self { child, address, folder, environment }
     }
 
+    /// Starts on a store that `fill` puts into an empty folder.
+    pub async fn start_on_store(fill: impl FnOnce(&Path)) -> Self {
+        let folder = Folder::new();
+        std::fs::create_dir(folder.store()).expect("the folder is empty");
+        fill(&folder.store());
+        let (child, address) = ready(&folder, &[]).await.expect("the server gets ready");
+        Self { child, address, folder, environment: Vec::new() }
+    }
+
     /// Starts on a new store on a disk that forgets what was not synced.
     ///
     /// # Errors

@@ -40,16 +40,16 @@ fn assert_whole(engine: &Engine, claim: &Claim) -> usize {
     is_in
 }
 
-/// Ingests with the nth sync of the MANIFEST failing, for n until none fails, and ends the engine by `end`. Answers how
+/// Ingests with the nth sync of the MANIFEST or its folder failing, for n until none fails, and ends the engine by `end`. Answers how
 /// many failed.
-fn with_failing_manifest(disk: FaultyDisk, end: impl Fn(Engine)) -> i32 {
+fn with_failing_syncs(disk: FaultyDisk, end: impl Fn(Engine)) -> i32 {
     for nth in 1.. {
         let folder = tempfile::tempdir().unwrap();
         let engine = open_on(disk, &folder);
         let claim = ingested(&engine, OWNER, 1);
-        disk.fail_manifest(nth);
+        disk.fail_sync(nth);
         let ingested = ingest_second(&engine, &claim);
-        disk.fail_manifest(0);
+        disk.fail_sync(0);
         end(engine);
 
         let engine = open_on(disk, &folder);
@@ -69,15 +69,20 @@ fn with_failing_manifest(disk: FaultyDisk, end: impl Fn(Engine)) -> i32 {
 
 #[test]
 fn a_manifest_that_cannot_be_synced_loses_nothing_of_an_ingest() {
-    let failed = with_failing_manifest(FaultyDisk::that_keeps(), |engine| engine.shutdown());
-    assert!(failed > 0, "an ingest syncs the MANIFEST");
+    let disk = FaultyDisk::that_keeps();
+    for disk in [disk, disk.that_rolls()] {
+        let failed = with_failing_syncs(disk, |engine| engine.shutdown());
+        assert!(failed > 1, "an ingest syncs the MANIFEST and its folder");
+    }
 }
 
 #[test]
 fn a_manifest_that_cannot_be_synced_loses_nothing_even_if_the_power_goes_then() {
     let disk = FaultyDisk::that_loses();
-    let failed = with_failing_manifest(disk, |engine| cut(disk, engine));
-    assert!(failed > 0, "an ingest syncs the MANIFEST");
+    for disk in [disk, disk.that_rolls()] {
+        let failed = with_failing_syncs(disk, |engine| cut(disk, engine));
+        assert!(failed > 1, "an ingest syncs the MANIFEST and its folder");
+    }
 }
 
 #[test]

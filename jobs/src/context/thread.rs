@@ -1,5 +1,6 @@
 //! The context for code that blocks or computes.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -220,6 +221,14 @@ impl<K: JobKind> ThreadContext<K> {
             self.set_checkpoint(checkpoint.clone());
         }
         result
+    }
+
+    /// Makes the staging folder of a claim, if a crash came before that. Answers where it is.
+    ///
+    /// # Errors
+    /// [`JobError::Stopped`], or the folder cannot be made or synced.
+    pub fn make_staging_dir(&self, claim: &Claim) -> Result<PathBuf> {
+        self.core().make_staging_dir(claim)
     }
 
     /// What a claimed span holds, after settling what a crash left open. The framework does this for

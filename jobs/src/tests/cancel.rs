@@ -282,6 +282,33 @@ async fn a_worker_that_does_not_stop_is_fenced_and_canceled_is_said_when_it_is_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_a_worker_leaked_writes_nothing_after_the_end_of_its_job() {
+    for (words, end) in [("rows leak", State::Succeeded), ("rows leak:hold", State::Canceled)] {
+        let (test, stage) = setup().await;
+        let id = submit(&test, words).await;
+        if end == State::Canceled {
+            soon("a leaked write", async {
+                while stage.writes.load(Ordering::SeqCst) == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+            assert_eq!(cancel(&test, id).await, CancelOutcome::Requested);
+        }
+        ends(&test, id, end).await;
+        soon("reclaim", test.jobs().wait_reclaimed(id)).await.unwrap();
+        test.assert_no_write_after_terminal(id).await;
+        soon("the end of the leaked task", async {
+            while stage.leaked.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        clean(&test).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kind_with_an_undo_whose_code_is_absent_waits_and_one_without_does_not() {
     let (mut test, stage) = setup().await;
     let plain = submit(&test, "rows put:1 hold").await;

@@ -4,7 +4,8 @@
 //! `save:n` keeps n checkpoints; `ingest:n` ingests n batches of ten rows. `hold` waits to be stopped,
 //! `spin` does so on a thread that computes, `block` ignores every stop until it is released. `fail`,
 //! `panic`, `retry:n` (the first n attempts fail), `fraction:f`, `never` (cannot be cancelled), `at:p`
-//! (pause point p), `stray` (writes without a claim), `publish`.
+//! (pause point p), `stray` (writes without a claim), `publish`. `leak` leaves a task that writes row after row
+//! for as long as it may, and returns; `leak:hold` waits to be stopped beside it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,6 +49,8 @@ pub(super) struct Stage {
     changed: Condvar,
     /// Workers that block now.
     pub(super) blocked: AtomicU32,
+    /// Leaked tasks that still write.
+    pub(super) leaked: AtomicU32,
     /// Attempts of undo.
     pub(super) undone: AtomicU32,
     /// Attempts of undo that fail.
@@ -146,6 +149,12 @@ impl<const UNDO: bool> JobKind for Script<UNDO> {
                     batch.put_row(span, b"key", b"value");
                     cx.commit(batch, &at).await?;
                 }
+                "leak" => {
+                    let (cx, stage) = (Arc::new(cx), Arc::clone(&self.0));
+                    stage.leaked.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(write_on(Arc::clone(&cx), stage));
+                    return if times == "hold" { Err(cx.stopped().await.into()) } else { Ok(()) };
+                }
                 "fraction" => cx.progress(|p| p.fraction = times.parse().unwrap()),
                 "never" => cx.set_cancellable(false).await?,
                 "at" => {
@@ -187,6 +196,20 @@ impl<const UNDO: bool> Script<UNDO> {
             cx.commit(batch, &at).await?;
         }
     }
+}
+
+/// Writes rows into the span until that is refused.
+async fn write_on<const UNDO: bool>(cx: Arc<Context<Script<UNDO>>>, stage: Arc<Stage>) {
+    let span = span_of(&cx.claims());
+    for number in 1_000_u64.. {
+        let mut batch = Batch::new();
+        batch.put_row(span, &number.to_be_bytes(), b"leaked");
+        if cx.commit(batch, &cx.checkpoint()).await.is_err() {
+            break;
+        }
+        stage.writes.fetch_add(1, Ordering::SeqCst);
+    }
+    stage.leaked.fetch_sub(1, Ordering::SeqCst);
 }
 
 fn ingest<const UNDO: bool>(

@@ -136,7 +136,14 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .init();
     // A panic is an error in the log like any other; the statement or task it happened in reports it too.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
+    // One in the decoder of the wire protocol is a mistake of the client, which hears of it.
+    std::panic::set_hook(Box::new(|panic| {
+        if crate::wire::is_decoding() {
+            tracing::debug!(reason = %panic, "a client sent a malformed message");
+        } else {
+            tracing::error!(%panic, "panic");
+        }
+    }));
 }
 
 /// The two signals that ask a server to stop.

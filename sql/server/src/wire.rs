@@ -9,6 +9,7 @@
 
 mod cancel;
 mod connection;
+mod contained;
 mod decode;
 mod encode;
 mod errors;
@@ -19,6 +20,8 @@ mod startup;
 use cairn_sql::Database;
 use cancel::CancelKeys;
 use connection::Connection;
+use contained::contained;
+pub(crate) use contained::is_decoding;
 use errors::{fatal, panicked};
 use extended::Statement;
 use futures::{FutureExt, StreamExt};
@@ -105,9 +108,8 @@ async fn connect(
     let probe = TcpStream::from_std(socket.try_clone()?)?;
     let socket = TcpStream::from_std(socket)?;
     let startup_ends = tokio::time::Instant::now() + STARTUP_TIMEOUT;
-    let Ok(socket) =
-        tokio::time::timeout_at(startup_ends, negotiate_tls::<Statement>(socket, None)).await
-    else {
+    let negotiated = contained(negotiate_tls::<Statement>(socket, None));
+    let Ok(Some(socket)) = tokio::time::timeout_at(startup_ends, negotiated).await else {
         return Ok(());
     };
     let Some(mut socket) = socket? else { return Ok(()) };
@@ -128,7 +130,9 @@ async fn connect(
                 return process_error(&mut socket, error, false).await;
             }
             () = tokio::time::sleep_until(startup_ends), if starting => return Ok(()),
-            message = socket.next() => message,
+            message = contained(socket.next()) => message.unwrap_or_else(|| {
+                Some(Err(fatal("08P01", "invalid message format".to_owned())))
+            }),
         };
         let message = match message {
             None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),

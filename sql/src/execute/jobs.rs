@@ -16,7 +16,7 @@ use datafusion::error::DataFusionError;
 use crate::ast::{ControlJobs, Jobs, ShowJobs, Verb, Wait};
 use crate::error::{Result, SqlError, code};
 use crate::execute::{Context, planned, rows, show_tag};
-use crate::prepare::check_ids;
+use crate::prepare::{check_ids, literal_id};
 use crate::session::{Answer, Scope};
 use crate::views::jobs::{Which, show as show_rows, visible};
 
@@ -188,8 +188,18 @@ async fn within<T>(
     }
 }
 
+fn known_id(raw: i64) -> Result<JobId> {
+    JobId::from_raw(raw).ok_or_else(|| {
+        SqlError::new(code::UNDEFINED_OBJECT, format!("job with ID {raw} does not exist"))
+            .with_hint("SHOW JOBS lists the jobs there are.")
+    })
+}
+
 /// The ids a query answers, each once, without NULLs.
 async fn ids(scope: &Scope, verb: &str, jobs: &Jobs, context: Context<'_>) -> Result<Vec<JobId>> {
+    if let Some(raw) = literal_id(jobs) {
+        return Ok(vec![known_id(raw)?]);
+    }
     let query = planned(scope, jobs.query(), context, false).await?;
     check_ids(verb, &query)?;
     let mut ids = Vec::new();
@@ -197,10 +207,7 @@ async fn ids(scope: &Scope, verb: &str, jobs: &Jobs, context: Context<'_>) -> Re
     for batch in query.collect(scope).await? {
         let column = cast(batch.column(0), &DataType::Int64).map_err(DataFusionError::from)?;
         for raw in column.as_primitive::<Int64Type>().iter().flatten() {
-            let id = JobId::from_raw(raw).ok_or_else(|| {
-                SqlError::new(code::UNDEFINED_OBJECT, format!("job with ID {raw} does not exist"))
-                    .with_hint("SHOW JOBS lists the jobs there are.")
-            })?;
+            let id = known_id(raw)?;
             if seen.insert(id) {
                 ids.push(id);
             }

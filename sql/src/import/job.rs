@@ -114,7 +114,7 @@ impl Claims {
             None => *self.scratch.insert(cx.claim_scratch()?),
         };
         // The claim is durable before its folder is made.
-        let path = cx.engine().make_staging_dir(scratch.id)?;
+        let path = cx.make_staging_dir(&scratch)?;
         Ok(RunFolder { scratch: scratch.id, path })
     }
 }

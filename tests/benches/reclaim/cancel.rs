@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cairn_engine::{Engine, Options};
 use cairn_jobs::{ControlOptions, JobId, Jobs, JobsOptions, NewJob, State};
-use cairn_tests::bench::random::Random;
+use cairn_tests::Random;
 use cairn_tests::bench::statistics::{median, quantile};
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cairn_engine::{Engine, SpanRef, Sync};
-use cairn_tests::bench::random::Random;
+use cairn_tests::Random;
 
 use crate::disk::{Io, drop_from_cache};
 use crate::latency::{Recorded, Track};

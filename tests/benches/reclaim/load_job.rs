@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_engine::{Batch, Claim, Class, SpanFamily, SpanWriter};
 use cairn_jobs::{Context, JobKind, Result, ThreadContext};
-use cairn_tests::bench::random::Random;
+use cairn_tests::Random;
 
 /// Bytes for which budget is taken at once.
 const BUDGET_BYTES: u64 = 1 << 20;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cairn_jobs::JobId;
 use cairn_sql::{Answer, Database, DatabaseOptions, Session};
-use cairn_tests::bench::random::Random;
+use cairn_tests::Random;
 use futures::StreamExt as _;
 
 use crate::disk;

@@ -15,7 +15,7 @@ use cairn_engine::{
     Batch, Claim, ClaimKind, Engine, Epoch, Family, Options, OwnerId, SpanFamily, SpanId, SpanRef,
     SpanWriter, Sync, Tuning, key,
 };
-use cairn_tests::bench::random::Random;
+use cairn_tests::Random;
 
 use crate::disk;
 use crate::foreground::{Files, Table};

@@ -9,7 +9,7 @@ use cairn_engine::rocksdb::{
 use cairn_engine::{
     Batch, ClaimKind, FILE_BYTES, Family, OwnerId, SpanFamily, SpanId, SpanRef, Sync, key,
 };
-use cairn_tests::bench::random::Random;
+use cairn_tests::Random;
 
 use crate::disk::{file_blocks, folder_blocks};
 use crate::store::{

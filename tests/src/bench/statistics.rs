@@ -1,6 +1,6 @@
 //! Medians, quantiles, and how sure one can be of them.
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Resamples of a bootstrap: the ends of the interval then move by less than its second digit.
 const RESAMPLES: usize = 4000;

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use super::fault::{Failure, Fault};
 use super::lane::{End, Lane};
 use super::load::{self, Extent, number, set};
-use super::random::Random;
 use super::run::{Death, Report, Run, alive};
 use super::store::Usage;
 use crate::data::write_file;
+use crate::random::Random;
 use figures::{Comparison, FIGURES, Sample, compare};
 
 /// Below this time figures are shown but not judged: they have not settled.

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 use super::expected::Expected;
 use super::fault::Fault;
 use super::journal::Journal;
-use super::random::Random;
 use crate::client::{Client, Refused};
+use crate::random::Random;
 
 /// Why a lane ends.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use super::expected::{Marker, Seen};
 use super::fault::Fault;
 use super::lane::{End, Lane, Shared};
 use super::plan::{TABLES, TELLERS, WRITERS};
-use super::random::Random;
 use crate::client::Client;
+use crate::random::Random;
 
 pub(crate) use controller::{cancel, resume};
 pub(crate) use settings::set;

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::expected::{Balances, Rows, Transfer};
-use super::random::Random;
 use super::source::{SOURCES, Source};
 use crate::disk::Lose;
+use crate::random::Random;
 
 /// Writers of the foreground table.
 pub(crate) const WRITERS: usize = 2;
@@ -95,7 +95,7 @@ impl Plan {
     /// What a power cut takes: at the end of a round, and after the starts that are cut short.
     pub(crate) fn lose(&self, round: u32, cut: u64) -> Lose {
         let mut random = self.random.fork(3).fork(round.into()).fork(cut);
-        if random.chance(40) { Lose::All } else { Lose::Some(random.next()) }
+        if random.chance(40) { Lose::All } else { Lose::Some(random.number()) }
     }
 
     /// The numbers of one connection in one round.

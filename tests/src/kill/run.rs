@@ -14,9 +14,9 @@ use super::fault::{Failure, Fault};
 use super::lane::{End, Shared};
 use super::load::{self, Extent, Place};
 use super::plan::{Plan, Round, Stop, TABLES, WRITERS};
-use super::random::Random;
 use super::source::{COLUMNS, SOURCES};
 use super::verify;
+use crate::random::Random;
 use crate::server::Server;
 
 /// Longest time for one check after a restart; only a hang reaches it.

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::random::mix;
 use crate::data::write_file;
+use crate::random::mix;
 
 /// Keys of rows that are inserted by hand begin here, above those of all files.
 pub(crate) const HAND_FROM: i64 = 1_000_000_000;

@@ -1,0 +1,158 @@
+//! A store that an older release wrote is opened by this one: its rows, users, settings and ended jobs are there, and
+//! its unfinished job goes on.
+//!
+//! `tests/fixtures/` has a store for each version of the format. The script that made it runs in this suite as well,
+//! so that what is expected of the old one is what a new one answers. A new version of the format gets a new one:
+//!
+//! ```text
+//! CAIRN_FIXTURE=tests/fixtures/store-2.tar.gz cargo test --release --test old_store
+//! ```
+
+use std::path::Path;
+use std::process::Command;
+
+use cairn_tests::{Server, lineitems, write_file};
+
+/// Rows of the import that is not finished.
+const IMPORTED: u64 = 3000;
+
+/// Makes everything that a store can hold, and leaves an import paused behind a sorted run.
+async fn fill(server: &Server) {
+    write_file(&server.external().join("few.csv"), "1,one,1.50,2026-01-01 00:00:00+00\n");
+    lineitems(&server.external().join("many.csv"), IMPORTED, false);
+    let root = server.root().await;
+    for sql in [
+        "SET CLUSTER SETTING jobs.retention_time = '876000h'",
+        "CREATE USER max",
+        "CREATE USER anna",
+        "GRANT admin TO anna",
+        "CREATE DATABASE other",
+        "CREATE SCHEMA other.inner",
+        "CREATE TABLE other.inner.deep (a INT8, b TEXT)",
+        "INSERT INTO other.inner.deep VALUES (1, 'without a key'), (2, NULL)",
+        "CREATE TABLE types (k INT8 PRIMARY KEY, i INT4, s INT2, f FLOAT8, b BOOL, t TEXT, \
+         d DATE, at TIMESTAMPTZ, n DECIMAL(20,4))",
+        "INSERT INTO types VALUES \
+         (1, -7, 3, 1.5, true, 'zebra \u{1F993}', '1999-12-31', '2026-01-02 03:04:05.678901+00', 12345.6789), \
+         (-9223372036854775808, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        "CREATE TABLE done (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)",
+        "IMPORT INTO done CSV DATA ('nodelocal://1/few.csv')",
+        "UPDATE done SET v = 'changed' WHERE k = 1",
+        "CREATE TABLE gone (k INT8 PRIMARY KEY)",
+        "INSERT INTO gone VALUES (1)",
+        "DROP TABLE gone",
+        "CREATE TABLE waits (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)",
+        "CREATE TABLE undone (k INT8 PRIMARY KEY, v TEXT NOT NULL, d DECIMAL(10,2), at TIMESTAMPTZ)",
+        "SET CLUSTER SETTING jobs.debug.pausepoints = 'import.after_run'",
+    ] {
+        root.run(sql).await;
+    }
+    let paused = "SELECT count(*) FROM [SHOW JOBS] WHERE status = 'paused'";
+    let import = |table: &str| {
+        format!("IMPORT INTO {table} CSV DATA ('nodelocal://1/many.csv') WITH skip = '1', detached")
+    };
+    root.run(&import("undone")).await;
+    root.until(paused, "1").await;
+    root.run("CANCEL JOBS (SELECT job_id FROM [SHOW JOBS] WHERE status = 'paused')").await;
+    root.until("SELECT count(*) FROM [SHOW JOBS] WHERE status = 'canceled'", "1").await;
+    root.run(&import("waits")).await;
+    root.until(paused, "1").await;
+    root.run("SET CLUSTER SETTING jobs.debug.pausepoints = ''").await;
+    root.until("SELECT count(*) FROM cairn.tombstones", "0").await;
+}
+
+/// What is in a store that was filled, and that it goes on.
+async fn check(server: &Server) {
+    let root = server.root().await;
+    let rows = |sql: &'static str| {
+        let root = &root;
+        async move { root.rows(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")) }
+    };
+    assert_eq!(
+        rows("SELECT * FROM types ORDER BY k DESC").await,
+        [
+            [
+                "1",
+                "-7",
+                "3",
+                "1.5",
+                "t",
+                "zebra \u{1F993}",
+                "1999-12-31",
+                "2026-01-02 03:04:05.678901+00",
+                "12345.6789"
+            ],
+            [
+                "-9223372036854775808",
+                "NULL",
+                "NULL",
+                "NULL",
+                "NULL",
+                "NULL",
+                "NULL",
+                "NULL",
+                "NULL"
+            ],
+        ]
+    );
+    assert_eq!(
+        rows("SELECT a, b FROM other.inner.deep ORDER BY a").await,
+        [["1", "without a key"], ["2", "NULL"]]
+    );
+    assert_eq!(
+        rows("SELECT k, v, d FROM done").await,
+        [["1", "changed", "1.50"]],
+        "an import and an update of its row"
+    );
+    root.refused("42P01", "SELECT * FROM gone").await;
+    assert_eq!(root.one("SHOW CLUSTER SETTING jobs.retention_time").await, "876000h");
+    server.connect("max").await.expect("a user").refused("42501", "CANCEL JOB 1").await;
+    server.connect("anna").await.expect("an admin").refused("42704", "CANCEL JOB 1").await;
+    let states = "SELECT status, count(*) FROM [SHOW JOBS] GROUP BY status ORDER BY status";
+    assert_eq!(rows(states).await, [["canceled", "1"], ["paused", "1"], ["succeeded", "1"]]);
+
+    assert_eq!(root.one("SELECT count(*) FROM waits").await, "0");
+    root.run("RESUME JOBS (SELECT job_id FROM [SHOW JOBS] WHERE status = 'paused')").await;
+    root.until("SELECT count(*) FROM [SHOW JOBS] WHERE status = 'succeeded'", "2").await;
+    let sum = (IMPORTED * (IMPORTED + 1) / 2).to_string();
+    let found = rows("SELECT count(*), sum(k) FROM waits").await;
+    assert_eq!(found, [[IMPORTED.to_string(), sum]]);
+    root.run("INSERT INTO other.inner.deep VALUES (3, 'new')").await;
+    assert_eq!(root.one("SELECT count(*) FROM other.inner.deep").await, "3");
+    root.run("DROP TABLE done").await;
+    root.until("SELECT count(*) FROM cairn.tombstones", "0").await;
+}
+
+fn tar(arguments: &[&str]) {
+    let output = Command::new("tar").args(arguments).output().expect("`tar` can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_holds_is_there_after_a_restart() {
+    let mut server = Server::start().await;
+    fill(&server).await;
+    assert!(server.terminate().await.success());
+    if let Some(archive) = std::env::var_os("CAIRN_FIXTURE") {
+        let store = server.store();
+        let store = store.to_str().expect("a UTF-8 path");
+        let archive = archive.into_string().expect("a UTF-8 path");
+        // RocksDB's own notes are no part of a store.
+        tar(&["-C", store, "--exclude=LOG*", "-czf", &archive, "."]);
+    }
+    server.restart().await;
+    check(&server).await;
+    server.assert_healthy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_the_first_format_is_opened_and_goes_on() {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-1.tar.gz");
+    let server = Server::start_on_store(|store| {
+        let (archive, store) = (archive.to_str().expect("UTF-8"), store.to_str().expect("UTF-8"));
+        tar(&["-C", store, "-xzf", archive]);
+    })
+    .await;
+    check(&server).await;
+    server.assert_healthy().await;
+}
