@@ -501,7 +501,7 @@ impl FaultyDisk {
                 self.raw.as_ptr(),
                 options.as_raw_ptr().cast(),
                 self.rolls.into(),
-            )
+            );
         }
     }
 

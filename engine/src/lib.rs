@@ -59,7 +59,8 @@ mod holder;
 mod ingest;
 #[cfg(feature = "store")]
 mod key_lock;
-#[cfg(all(test, feature = "store"))]
+#[cfg(feature = "store")]
+#[cfg(test)]
 mod key_lock_model_test;
 mod latch;
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //!
 //! Invariants: every connection ends; what the server sends is whole messages of the protocol; a conversation that
 //! was not changed is answered to its end; nothing panics; nobody else notices; memory does not grow.
-#![expect(clippy::print_stdout, reason = "seeds and figures, for people")]
 
 use std::time::{Duration, Instant};
 
@@ -114,8 +113,8 @@ fn request(code: u32, random: &mut Random) -> Message {
 
 fn parse(random: &mut Random) -> Message {
     let mut body = Vec::new();
-    text(&mut body, *random.pick(&NAMES));
-    text(&mut body, *random.pick(&TEXTS));
+    text(&mut body, random.pick::<&str>(&NAMES));
+    text(&mut body, random.pick::<&str>(&TEXTS));
     let types = random.below(4) as u16;
     body.extend(types.to_be_bytes());
     for _ in 0..types {
@@ -126,8 +125,8 @@ fn parse(random: &mut Random) -> Message {
 
 fn bind(random: &mut Random) -> Message {
     let mut body = Vec::new();
-    text(&mut body, *random.pick(&NAMES));
-    text(&mut body, *random.pick(&NAMES));
+    text(&mut body, random.pick::<&str>(&NAMES));
+    text(&mut body, random.pick::<&str>(&NAMES));
     let formats = random.below(3) as u16;
     body.extend(formats.to_be_bytes());
     for _ in 0..formats {
@@ -155,7 +154,7 @@ fn bind(random: &mut Random) -> Message {
 /// Describe or close a statement or a portal.
 fn about(tag: u8, random: &mut Random) -> Message {
     let mut body = vec![*random.pick(b"SPx")];
-    text(&mut body, *random.pick(&NAMES));
+    text(&mut body, random.pick::<&str>(&NAMES));
     Message::new(tag, body)
 }
 
@@ -163,7 +162,7 @@ fn message(random: &mut Random) -> Message {
     match random.below(12) {
         0 | 1 => {
             let mut body = Vec::new();
-            text(&mut body, *random.pick(&TEXTS));
+            text(&mut body, random.pick::<&str>(&TEXTS));
             Message::new(b'Q', body)
         }
         2 | 3 => parse(random),
@@ -171,7 +170,7 @@ fn message(random: &mut Random) -> Message {
         6 => about(b'D', random),
         7 => {
             let mut body = Vec::new();
-            text(&mut body, *random.pick(&NAMES));
+            text(&mut body, random.pick::<&str>(&NAMES));
             body.extend((random.below(4) as u32).to_be_bytes());
             Message::new(b'E', body)
         }

@@ -223,7 +223,9 @@ impl Mortal {
     async fn assert_clean(&self) {
         self.settle().await;
         let began = Instant::now();
-        while self.client.rows("SELECT reason FROM cairn.tombstones").await != [] as [Vec<String>; 0] {
+        while self.client.rows("SELECT reason FROM cairn.tombstones").await
+            != [] as [Vec<String>; 0]
+        {
             let left = self.client.rows("SELECT * FROM cairn.tombstones").await;
             assert!(began.elapsed() < HANGS, "a tombstone is left: {left:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
