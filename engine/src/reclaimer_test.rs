@@ -1,6 +1,6 @@
 //! Reclaim against a real store: both roads, neighbours, pins, and repetition after crashes.
 
-mod power;
+mod power_test;
 mod worst;
 
 use std::collections::BTreeMap;
@@ -88,6 +88,20 @@ fn wait_gone(engine: &Engine, ids: &[SpanId]) {
         assert!(Instant::now() < deadline, "stuck: {:?}", engine.reclaimer().status());
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Makes a span with rows in files and in memory beside a neighbour, and lets the engine die at a step of its reclaim.
+/// Answers both.
+fn dies_at(engine: &Engine, point: &str) -> (Claim, Claim) {
+    let neighbour = ingested(engine, OwnerId::from_raw(1), 1);
+    let doomed = ingested(engine, OWNER, 2);
+    let mut batch = Batch::new();
+    batch.put_row(doomed.span().unwrap(), b"in memory", b"value");
+    engine.commit(batch, Sync::Yes).unwrap();
+    engine.crash().arm(point, 1);
+    condemn(engine, OWNER);
+    wait_dead(engine, point);
+    (neighbour, doomed)
 }
 
 fn wait_dead(engine: &Engine, point: &str) {
@@ -327,6 +341,7 @@ fn a_writer_of_a_cancelled_job_leaves_nothing_even_if_it_goes_on() {
     let mut writer = SpanWriter::create(&engine, &claim, 1).unwrap();
     writer.put(b"too late", b"value").expect_err("its folder is gone, and is not made again");
     engine.claim(OWNER, EPOCH, ClaimKind::Scratch).expect_err("it may not claim either");
+    engine.make_staging_dir(&claim).expect_err("nor make its folder again");
     assert_clean(&engine, claim.id, &BTreeMap::new());
 }
 
@@ -335,14 +350,7 @@ fn every_step_of_reclaim_may_crash_and_is_repeated_without_harm() {
     for point in RECLAIM_POINTS {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(&folder);
-        let neighbour = ingested(&engine, OwnerId::from_raw(1), 1);
-        let doomed = ingested(&engine, OWNER, 2);
-        let mut batch = Batch::new();
-        batch.put_row(doomed.span().unwrap(), b"in memory", b"value");
-        engine.commit(batch, Sync::Yes).unwrap();
-        engine.crash().arm(point, 1);
-        condemn(&engine, OWNER);
-        wait_dead(&engine, point);
+        let (neighbour, doomed) = dies_at(&engine, point);
         engine.shutdown();
         drop(engine);
 

@@ -328,6 +328,22 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_ends_too_early_is_answered_with_what_is_wrong() {
+    let server = Server::start().await;
+    for tag in *b"PBDEC" {
+        let mut bytes = Vec::new();
+        startup("root").write(&mut bytes);
+        Message::new(tag, Vec::new()).write(&mut bytes);
+        let (answer, _) = talk(server.address(), &bytes, &mut Random::new(1)).await;
+        let tags = tags(&answer).expect("whole messages");
+        assert_eq!(tags.iter().filter(|said| **said == b'E').count(), 1, "{}", tag as char);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.contains("08P01"), "{}: {text}", tag as char);
+    }
+    server.assert_healthy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_bytes_end_their_connection_and_nothing_else() {
     let limit = Duration::from_secs(variable("CAIRN_WIRE_SECONDS").unwrap_or(6));
     let seed = variable("CAIRN_WIRE_SEED").unwrap_or(1);

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use cairn_jobs::{ControlOptions, Failure, JobId, JobView, State};
 use datafusion::arrow::array::AsArray as _;
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::error::DataFusionError;
 
 use crate::ast::{ControlJobs, Jobs, ShowJobs, Verb, Wait};
 use crate::error::{Result, SqlError, code};
@@ -205,7 +204,15 @@ async fn ids(scope: &Scope, verb: &str, jobs: &Jobs, context: Context<'_>) -> Re
     let mut ids = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for batch in query.collect(scope).await? {
-        let column = cast(batch.column(0), &DataType::Int64).map_err(DataFusionError::from)?;
+        // Strictly: what does not fit is not NULL, which would be passed over.
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let column = cast_with_options(batch.column(0), &DataType::Int64, &strict);
+        let column = column.map_err(|error| {
+            SqlError::new(
+                code::NUMERIC_VALUE_OUT_OF_RANGE,
+                format!("the id of a job is out of range: {error}"),
+            )
+        })?;
         for raw in column.as_primitive::<Int64Type>().iter().flatten() {
             let id = known_id(raw)?;
             if seen.insert(id) {

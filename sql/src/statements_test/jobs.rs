@@ -189,3 +189,16 @@ async fn the_governor_shows_its_rates_and_why() {
     root.run("SET CLUSTER SETTING reclaim.free_space_floor = '1000TiB'").await;
     root.until("SELECT reclaim_first FROM cairn.governor", "true").await;
 }
+
+#[tokio::test]
+async fn a_number_names_a_job_as_an_expression_does() {
+    let fresh = Fresh::new();
+    let root = fresh.root();
+    for number in ["0", "7", "9223372036854775807", "9223372036854775808", "1.5", "-1"] {
+        for verb in ["CANCEL", "PAUSE", "RESUME"] {
+            let said = root.error(&format!("{verb} JOB {number}")).await;
+            let planned = root.error(&format!("{verb} JOB (SELECT {number})")).await;
+            assert_eq!((said.code, said.message), (planned.code, planned.message), "{number}");
+        }
+    }
+}

@@ -108,14 +108,7 @@ fn the_power_may_go_at_every_step_of_reclaim() {
     for point in RECLAIM_POINTS {
         let (folder, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::that_loses());
         let engine = open_on(disk, &folder);
-        let neighbour = ingested(&engine, OwnerId::from_raw(1), 1);
-        let doomed = ingested(&engine, OWNER, 2);
-        let mut batch = Batch::new();
-        batch.put_row(doomed.span().unwrap(), b"in memory", b"value");
-        engine.commit(batch, Sync::Yes).unwrap();
-        engine.crash().arm(point, 1);
-        condemn(&engine, OWNER);
-        wait_dead(&engine, point);
+        let (neighbour, doomed) = dies_at(&engine, point);
         cut(disk, engine);
 
         let engine = open_on(disk, &folder);
