@@ -6,6 +6,7 @@
 // forgives; the real file system.
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -115,19 +116,21 @@ cairn_faulty_disk* cairn_faulty_disk_new(int loses) {
   return disk;
 }
 
-// With `rolls` each record begins a new MANIFEST.
-void cairn_faulty_disk_attach(cairn_faulty_disk* disk, void* options, int rolls) {
+// A MANIFEST of `manifest_bytes` is the last of its name; 0 for RocksDB's own rule.
+void cairn_faulty_disk_attach(cairn_faulty_disk* disk, void* options,
+                              uint64_t manifest_bytes) {
   auto* given = static_cast<rocksdb::Options*>(options);
   given->env = disk->env.get();
-  if (rolls != 0) {
-    given->max_manifest_file_size = 1;
+  if (manifest_bytes != 0) {
+    given->max_manifest_file_size = manifest_bytes;
     given->max_manifest_space_amp_pct = 0;
   }
 }
 
-// The nth sync of a MANIFEST or folder from now on fails, counted from 1.
-void cairn_faulty_disk_fail_sync(cairn_faulty_disk* disk, int nth) {
-  disk->failing->left_ = nth;
+// The nth sync of a MANIFEST or folder from now on fails, counted from 1. Answers what was left
+// of the number before: above 0 if its sync did not come.
+int cairn_faulty_disk_fail_sync(cairn_faulty_disk* disk, int nth) {
+  return disk->failing->left_.exchange(nth);
 }
 
 // From now on nothing reaches the disk.

@@ -447,8 +447,8 @@ struct RawFaultyDisk {
 #[cfg(test)]
 unsafe extern "C" {
     fn cairn_faulty_disk_new(loses: c_int) -> *mut RawFaultyDisk;
-    fn cairn_faulty_disk_attach(disk: *mut RawFaultyDisk, options: *mut c_void, rolls: c_int);
-    fn cairn_faulty_disk_fail_sync(disk: *mut RawFaultyDisk, nth: c_int);
+    fn cairn_faulty_disk_attach(disk: *mut RawFaultyDisk, options: *mut c_void, manifest: u64);
+    fn cairn_faulty_disk_fail_sync(disk: *mut RawFaultyDisk, nth: c_int) -> c_int;
     fn cairn_faulty_disk_off(disk: *mut RawFaultyDisk);
     fn cairn_faulty_disk_on(disk: *mut RawFaultyDisk) -> c_int;
 }
@@ -458,8 +458,8 @@ unsafe extern "C" {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FaultyDisk {
     raw: NonNull<RawFaultyDisk>,
-    /// Each record begins a new MANIFEST.
-    rolls: bool,
+    /// Bytes of a MANIFEST after which the next record begins a new one; 0 for RocksDB's own rule.
+    manifest_bytes: u64,
 }
 
 #[cfg(test)]
@@ -481,16 +481,17 @@ impl FaultyDisk {
         Self::new(0)
     }
 
-    /// The same disk, for databases that begin a new MANIFEST with each record.
-    pub(crate) fn that_rolls(self) -> Self {
-        Self { rolls: true, ..self }
+    /// The same disk, for databases whose MANIFEST is begun anew with the record after so many bytes. RocksDB waits for a
+    /// quarter more with the records of an ingest.
+    pub(crate) fn that_rolls_at(self, manifest_bytes: u64) -> Self {
+        Self { manifest_bytes, ..self }
     }
 
     fn new(loses: c_int) -> Self {
         // SAFETY: no pointers go in.
         let raw = unsafe { cairn_faulty_disk_new(loses) };
         let raw = NonNull::new(raw).expect("operator new throws instead of returning null");
-        Self { raw, rolls: false }
+        Self { raw, manifest_bytes: 0 }
     }
 
     /// Databases opened with `options` are on this disk.
@@ -500,16 +501,17 @@ impl FaultyDisk {
             cairn_faulty_disk_attach(
                 self.raw.as_ptr(),
                 options.as_raw_ptr().cast(),
-                self.rolls.into(),
+                self.manifest_bytes,
             );
         }
     }
 
     /// The nth sync of a MANIFEST or of a folder from now on fails, after what it was to make safe was written; 1 is
-    /// the next, and none below.
-    pub(crate) fn fail_sync(self, nth: i32) {
+    /// the next, and none below. Answers whether the sync that was to fail before has come.
+    pub(crate) fn fail_sync(self, nth: i32) -> bool {
         // SAFETY: the disk is never freed.
-        unsafe { cairn_faulty_disk_fail_sync(self.raw.as_ptr(), nth) }
+        let left = unsafe { cairn_faulty_disk_fail_sync(self.raw.as_ptr(), nth) };
+        left <= 0
     }
 
     /// The power goes: nothing reaches the disk any more.

@@ -481,27 +481,42 @@ fn a_database_with_an_environment_of_its_own_keeps_it() {
     assert!(there.is_empty(), "it is in memory, where its host wanted it: {there:?}");
 }
 
+/// A database of our families without an engine over it.
+fn raw(tuning: &crate::Tuning, data: &std::path::Path) -> rocksdb::DB {
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    tuning.apply(&mut options);
+    rocksdb::DB::open_cf_descriptors(&options, data, tuning.families()).unwrap()
+}
+
+/// Ingests a file of 2000 keys that begin with its number.
+fn ingest_raw(
+    db: &rocksdb::DB,
+    tuning: &crate::Tuning,
+    folder: &std::path::Path,
+    file: u32,
+) -> crate::error::Result<()> {
+    let path = folder.join("staged");
+    let mut writer = ffi::SstWriter::new(&tuning.family_options(Family::Bulk));
+    writer.open(&path)?;
+    for n in 0..2000_u32 {
+        let key = [file.to_be_bytes(), n.to_be_bytes()].concat();
+        writer.put(&key, &n.wrapping_mul(0x9e37_79b9).to_be_bytes().repeat(8))?;
+    }
+    writer.finish()?;
+    ffi::ingest(db, &handle(db, Family::Bulk)?, &[path])
+}
+
 #[test]
 fn ingested_files_are_cut_in_steps_and_never_deleted_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let tuning = crate::Tuning::new(&Options::small(folder.path())).unwrap();
-    let mut host = rocksdb::Options::default();
-    host.create_if_missing(true);
-    host.create_missing_column_families(true);
-    tuning.apply(&mut host);
     let data = folder.path().join("data");
-    let db = rocksdb::DB::open_cf_descriptors(&host, &data, tuning.families()).unwrap();
+    let db = raw(&tuning, &data);
     let bulk = handle(&db, Family::Bulk).unwrap();
-    for file in 0..4_u32 {
-        let path = folder.path().join("staged");
-        let mut writer = ffi::SstWriter::new(&tuning.family_options(Family::Bulk));
-        writer.open(&path).unwrap();
-        for n in 0..2000_u32 {
-            let key = [file.to_be_bytes(), n.to_be_bytes()].concat();
-            writer.put(&key, &n.wrapping_mul(0x9e37_79b9).to_be_bytes().repeat(8)).unwrap();
-        }
-        writer.finish().unwrap();
-        ffi::ingest(&db, &bulk, &[path]).unwrap();
+    for file in 0..4 {
+        ingest_raw(&db, &tuning, folder.path(), file).unwrap();
     }
     // So slow that only the first goes while the test looks.
     tuning.set_deletion_rate(1 << 10);

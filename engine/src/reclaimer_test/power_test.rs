@@ -19,70 +19,143 @@ fn cut(disk: FaultyDisk, engine: Engine) {
     disk.on();
 }
 
-/// Stages rows 500 to 599 as the second batch and ingests it.
-fn ingest_second(engine: &Engine, claim: &Claim) -> Result<Recovered> {
-    let mut writer = SpanWriter::create(engine, claim, 1).unwrap();
-    for n in 500..600 {
-        writer.put(&user_key(n), b"second").unwrap();
+/// Rows of each batch behind the first, which has 500.
+const BATCH: u32 = 100;
+
+/// Stages the next batch, of this number, and ingests it.
+fn ingest_next(engine: &Engine, claim: &Claim, number: u32) -> Result<Recovered> {
+    let mut writer = SpanWriter::create(engine, claim, number.into()).unwrap();
+    let first = 500 + (number - 1) * BATCH;
+    for n in first..first + BATCH {
+        writer.put(&user_key(n), b"next").unwrap();
     }
     let staged = writer.finish().unwrap();
-    engine.ingest(claim, &staged, b"second", |_| {})
+    engine.ingest(claim, &staged, b"next", |_| {})
 }
 
-/// The second batch is in or not, and what the span is said to hold is what it holds.
-fn assert_whole(engine: &Engine, claim: &Claim) -> usize {
+/// So many batches are in behind the first, wholly, and what the span is said to hold is what it holds.
+fn whole_batches(engine: &Engine, claim: &Claim) -> u32 {
     let recovered = engine.recover_span(claim).unwrap();
-    let is_in = rows(engine, claim.span().unwrap());
-    assert!(is_in == 600 || is_in == 500, "{is_in} rows");
-    assert_eq!(recovered.rows, is_in as u64);
-    assert_eq!(recovered.next_batch, if is_in == 600 { 2 } else { 1 });
+    let is_in = rows(engine, claim.span().unwrap()) as u32;
+    assert_eq!((is_in - 500) % BATCH, 0, "{is_in} rows");
+    let batches = (is_in - 500) / BATCH;
+    assert_eq!((recovered.rows, recovered.next_batch), (is_in.into(), u64::from(batches) + 1));
     assert_eq!(engine.doctor(&BTreeMap::new()).unwrap(), []);
-    is_in
+    batches
 }
 
-/// Ingests with the nth sync of the MANIFEST or its folder failing, for n until none fails, and ends the engine by `end`. Answers how
-/// many failed.
-fn with_failing_syncs(disk: FaultyDisk, end: impl Fn(Engine)) -> i32 {
+/// Ingests batches with the nth sync of the MANIFEST or its folder failing, for every n that comes, and ends the engine
+/// by `end`. Answers how many syncs came, and at how many of them an ingest failed.
+fn with_failing_syncs(disk: FaultyDisk, batches: u32, end: impl Fn(Engine)) -> (i32, u32) {
+    let mut failed = 0;
     for nth in 1.. {
         let folder = tempfile::tempdir().unwrap();
         let engine = open_on(disk, &folder);
         let claim = ingested(&engine, OWNER, 1);
         disk.fail_sync(nth);
-        let ingested = ingest_second(&engine, &claim);
-        disk.fail_sync(0);
+        let refused = (1..=batches).find_map(|number| {
+            let error = ingest_next(&engine, &claim, number).err()?;
+            Some((number, error.to_string()))
+        });
+        let came = disk.fail_sync(0);
         end(engine);
 
         let engine = open_on(disk, &folder);
-        let is_in = assert_whole(&engine, &claim);
-        cancel(&engine, OWNER);
-        assert_clean(&engine, claim.id, &BTreeMap::new());
-        match ingested {
-            Err(error) => assert!(error.to_string().contains("a sync that fails"), "{error}"),
-            Ok(_) => {
-                assert_eq!(is_in, 600, "it was acknowledged");
-                return nth - 1;
+        let is_in = whole_batches(&engine, &claim);
+        match refused {
+            None => assert_eq!(is_in, batches, "sync {nth}: all were acknowledged"),
+            Some((number, error)) => {
+                assert!(error.contains("a sync that fails"), "{error}");
+                assert!((number - 1..=number).contains(&is_in), "sync {nth}: {is_in} of {number}");
+                failed += 1;
             }
         }
+        cancel(&engine, OWNER);
+        assert_clean(&engine, claim.id, &BTreeMap::new());
+        if !came {
+            return (nth - 1, failed);
+        }
     }
-    0
+    (0, failed)
+}
+
+/// Batches after which a MANIFEST that may not grow was begun anew: with the synced intent of one of them.
+const ROLLED: u32 = 5;
+
+/// One ingest, and as many as it takes for a new MANIFEST.
+fn with_failing_syncs_of_both(disk: FaultyDisk, end: impl Fn(Engine)) {
+    let (one, failed) = with_failing_syncs(disk, 1, &end);
+    assert!(failed > 1, "an ingest syncs the MANIFEST and its folder");
+    let (all, _) = with_failing_syncs(disk.that_rolls_at(1), ROLLED, &end);
+    assert!(all > one * ROLLED as i32, "{all} syncs: a new MANIFEST costs some more");
+}
+
+/// A database without an engine, with the six files that it had ingested before, on a disk.
+fn raw_with_files(
+    disk: FaultyDisk,
+    folder: &std::path::Path,
+) -> (rocksdb::DB, crate::Tuning, std::path::PathBuf) {
+    let options = Options { disk: Some(disk), ..Options::small(folder) };
+    let tuning = crate::Tuning::new(&options).unwrap();
+    let data = folder.join("data");
+    let db = raw(&tuning, &data);
+    for file in 0..6 {
+        ingest_raw(&db, &tuning, folder, file).unwrap();
+    }
+    (db, tuning, data)
+}
+
+/// An ingest writes two records: numbers of files, then the files. When it is the second that begins a new MANIFEST,
+/// that one is current before its folder is synced.
+#[test]
+fn an_ingest_that_begins_a_new_manifest_may_fail_at_every_sync() {
+    let disk = FaultyDisk::that_keeps();
+    let before = {
+        let folder = tempfile::tempdir().unwrap();
+        let (_db, _, data) = raw_with_files(disk.that_rolls_at(1 << 30), folder.path());
+        let entries = std::fs::read_dir(data).unwrap().flatten();
+        let of = |entry: std::fs::DirEntry| entry.metadata().unwrap().len();
+        let is = |entry: &std::fs::DirEntry| {
+            entry.file_name().to_string_lossy().starts_with("MANIFEST-")
+        };
+        entries.filter(is).map(of).max().unwrap()
+    };
+    // A quarter more than this is behind the first record of the seventh ingest.
+    let disk = disk.that_rolls_at((before + 8) * 4 / 5);
+    let mut syncs = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, tuning, data) = raw_with_files(disk, folder.path());
+        disk.fail_sync(syncs + 1);
+        let ingested = ingest_raw(&db, &tuning, folder.path(), 6);
+        let came = disk.fail_sync(0);
+        drop(db);
+
+        let db = raw(&tuning, &data);
+        let bulk = handle(&db, Family::Bulk).unwrap();
+        let there = |file: u32| {
+            let key = [file.to_be_bytes(), 0_u32.to_be_bytes()].concat();
+            db.get_cf(&bulk, key).unwrap().is_some()
+        };
+        assert!((0..6).all(there), "what was acknowledged is there, sync {}", syncs + 1);
+        assert!(ingested.is_err() || there(6), "sync {}", syncs + 1);
+        if !came {
+            break;
+        }
+        syncs += 1;
+    }
+    assert_eq!(syncs, 4, "of a record, of the link, of a new MANIFEST, and of its name");
 }
 
 #[test]
 fn a_manifest_that_cannot_be_synced_loses_nothing_of_an_ingest() {
-    let disk = FaultyDisk::that_keeps();
-    for disk in [disk, disk.that_rolls()] {
-        let failed = with_failing_syncs(disk, |engine| engine.shutdown());
-        assert!(failed > 1, "an ingest syncs the MANIFEST and its folder");
-    }
+    with_failing_syncs_of_both(FaultyDisk::that_keeps(), |engine| engine.shutdown());
 }
 
 #[test]
 fn a_manifest_that_cannot_be_synced_loses_nothing_even_if_the_power_goes_then() {
     let disk = FaultyDisk::that_loses();
-    for disk in [disk, disk.that_rolls()] {
-        let failed = with_failing_syncs(disk, |engine| cut(disk, engine));
-        assert!(failed > 1, "an ingest syncs the MANIFEST and its folder");
-    }
+    with_failing_syncs_of_both(disk, |engine| cut(disk, engine));
 }
 
 #[test]
@@ -94,12 +167,12 @@ fn the_power_may_go_at_every_step_of_ingest() {
         let engine = open_on(disk, &folder);
         let claim = ingested(&engine, OWNER, 1);
         engine.crash().arm(point, 1);
-        ingest_second(&engine, &claim).unwrap_err();
+        ingest_next(&engine, &claim, 1).unwrap_err();
         cut(disk, engine);
 
         let engine = open_on(disk, &folder);
         let ingested = matches!(point, "ingest.before_mark" | "ingest.after_mark");
-        assert_eq!(assert_whole(&engine, &claim), if ingested { 600 } else { 500 }, "{point}");
+        assert_eq!(whole_batches(&engine, &claim), u32::from(ingested), "{point}");
     }
 }
 
