@@ -11,7 +11,7 @@ ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test disk crash soak bench-reclaim check doc fuzz setup
+.PHONY: help build demo test disk crash soak valgrind bench-reclaim check doc fuzz setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ crash: build disk ## random kills, power cuts, disk faults and hostile bytes aga
 
 soak: build ## full load with cancels and restarts: what grows? (SECONDS=3600)
 	cargo test --release --workspace --test soak -- growth --seconds $(or $(SECONDS),3600)
+
+valgrind: build ## the engine's tests, which call all of RocksDB's C interface, under valgrind (ARGS=a part of their names)
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$(CURDIR)/.ci/valgrind cargo test --release --workspace --lib -- $(ARGS)
 
 bench-reclaim: setup ## measure what a cancelled job costs everybody else (ARGS=--smoke, ARGS=--help)
 	cargo bench --profile $(PROFILE) --workspace --bench reclaim -- --out $(CURDIR)/target/bench-reclaim $(ARGS)

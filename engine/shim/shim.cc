@@ -1,7 +1,7 @@
-// What RocksDB's C bindings cannot express: a file manager whose deletion chunk is
-// chosen by us (theirs is fixed at 64 MiB, which stalls the disk in one step), and a
-// file system that keeps sorted files while the MANIFEST is in doubt. And one system
-// call that no crate of ours offers.
+// What RocksDB's C bindings cannot express: a file manager that cuts files in steps chosen by
+// us (theirs are fixed at 64 MiB, which stalls the disk in one step), and a file system that
+// keeps sorted files while the MANIFEST is in doubt. And one system call that no crate of
+// ours offers.
 //
 // Ownership: `cairn_file_manager_new` hands out a heap-allocated shared pointer; the
 // options keep a copy of it, so the handle may be freed before or after the database.
@@ -9,15 +9,19 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 
+#include "cutting.h"
 #include "keeping.h"
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/options.h"
 #include "rocksdb/sst_file_manager.h"
+#include "rocksdb/sst_file_reader.h"
 
 using rocksdb::Env;
 using rocksdb::FileSystem;
@@ -26,6 +30,8 @@ using rocksdb::SstFileManager;
 using rocksdb::Status;
 
 struct cairn_file_manager {
+  // Shared with `rep`.
+  std::shared_ptr<cairn::CuttingFileSystem> disk;
   std::shared_ptr<SstFileManager> rep;
 };
 
@@ -34,15 +40,18 @@ extern "C" {
 cairn_file_manager* cairn_file_manager_new(int64_t bytes_per_second,
                                            double trash_ratio_max,
                                            uint64_t chunk_bytes) {
+  auto disk = std::make_shared<cairn::CuttingFileSystem>(FileSystem::Default());
+  disk->pace().bytes_per_second = bytes_per_second;
+  disk->pace().step_bytes = chunk_bytes;
   Status status;
   SstFileManager* manager = NewSstFileManager(
-      Env::Default(), nullptr, std::string(), bytes_per_second,
+      Env::Default(), disk, nullptr, std::string(), bytes_per_second,
       /*delete_existing_trash=*/true, &status, trash_ratio_max, chunk_bytes);
   if (manager == nullptr || !status.ok()) {
     delete manager;
     return nullptr;
   }
-  return new cairn_file_manager{std::shared_ptr<SstFileManager>(manager)};
+  return new cairn_file_manager{std::move(disk), std::shared_ptr<SstFileManager>(manager)};
 }
 
 // `rocksdb_options_t` begins with the C++ `Options` it wraps (db/c.cc).
@@ -61,8 +70,11 @@ int cairn_options_keep_files_in_doubt(void* options) {
   return 1;
 }
 
-void cairn_file_manager_set_rate(cairn_file_manager* manager,
-                                 int64_t bytes_per_second) {
+void cairn_file_manager_set_pace(cairn_file_manager* manager, int64_t bytes_per_second,
+                                 uint64_t step_bytes, uint32_t rest) {
+  manager->disk->pace().rest = rest;
+  manager->disk->pace().step_bytes = std::max<uint64_t>(step_bytes, 1);
+  manager->disk->pace().bytes_per_second = bytes_per_second;
   manager->rep->SetDeleteRateBytesPerSecond(bytes_per_second);
 }
 
@@ -70,11 +82,26 @@ uint64_t cairn_file_manager_trash_bytes(cairn_file_manager* manager) {
   return manager->rep->GetTotalTrashSize();
 }
 
+// Reads every block of a sorted file that is in no database and compares its checksum. Null, or an
+// error text to be freed with `rocksdb_free`.
+char* cairn_verify_file(const void* options, const char* path) {
+  rocksdb::ReadOptions read;
+  read.fill_cache = false;
+  rocksdb::SstFileReader reader(*static_cast<const rocksdb::Options*>(options));
+  Status status = reader.Open(path);
+  if (status.ok()) status = reader.VerifyChecksum(read);
+  return status.ok() ? nullptr : strdup(status.ToString().c_str());
+}
+
 // On Linux "process 0" means the calling thread here.
 int cairn_lower_thread_priority(int nice) {
   return setpriority(PRIO_PROCESS, 0, nice);
 }
 
-void cairn_file_manager_free(cairn_file_manager* manager) { delete manager; }
+void cairn_file_manager_free(cairn_file_manager* manager) {
+  // A database that is still open goes on at the pace that was set last.
+  if (manager->rep.use_count() == 1) manager->disk->pace().closing = true;
+  delete manager;
+}
 
 }  // extern "C"

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::id::SpanFamily;
+use crate::record::{Claim, ClaimKind};
+use crate::writer::{SpanWriter, StagedBatch};
 
 const ROWS: u64 = 1500;
 
@@ -139,6 +141,60 @@ fn a_changed_byte_is_noticed_or_does_not_matter() {
         engine.shutdown();
     }
     assert!(refused > 0 && noticed > 0 && harmless > 0, "{refused} {noticed} {harmless}");
+}
+
+/// Rows of a staged batch.
+fn staged(engine: &Engine, claim: &Claim) -> StagedBatch {
+    let mut writer = SpanWriter::create(engine, claim, 0).unwrap();
+    for k in 0..ROWS {
+        writer.put(&k.to_be_bytes(), &value(k)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+#[test]
+fn a_staged_file_with_a_changed_byte_does_not_get_in_or_does_not_matter() {
+    const CASES: u64 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Options::small(folder.path())).unwrap();
+    let (owner, epoch) = (OwnerId::from_raw(5), Epoch::from_raw(1));
+    let mut random = 11_u64;
+    let mut draw = |below: usize| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let mut refused = 0;
+    for case in 0..CASES {
+        let claim = engine.claim(owner, epoch, ClaimKind::Span(SpanFamily::Bulk)).unwrap();
+        let span = claim.span().unwrap();
+        let batch = staged(&engine, &claim);
+        let file = &batch.files[0];
+        let mut bytes = std::fs::read(file).unwrap();
+        let name = match case % 4 {
+            0 => {
+                bytes.truncate(draw(bytes.len()));
+                format!("{case}: cut to {} bytes", bytes.len())
+            }
+            _ => {
+                let at = draw(bytes.len());
+                bytes[at] ^= 1 << draw(8);
+                format!("{case}: byte {at} of {}", bytes.len())
+            }
+        };
+        std::fs::write(file, bytes).unwrap();
+        if engine.ingest(&claim, &batch, b"checkpoint", |_| {}).is_err() {
+            refused += 1;
+            let recovered = engine.recover_span(&claim).unwrap();
+            assert_eq!((recovered.next_batch, recovered.rows), (0, 0), "{name}");
+            assert_eq!(scan(&engine, span).unwrap(), 0, "{name}");
+            let again = staged(&engine, &claim);
+            engine.ingest(&claim, &again, b"checkpoint", |_| {}).unwrap();
+        }
+        assert_eq!(scan(&engine, span).unwrap(), ROWS, "{name}");
+    }
+    assert!(refused > CASES / 2, "{refused} of {CASES}");
+    engine.shutdown();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::ballast::BALLAST;
 use crate::error::{EngineError, Result, io_error};
 use crate::open::Engine;
 use crate::trash;
@@ -17,6 +18,8 @@ pub struct DiskUsage {
     pub trash_bytes: u64,
     /// Staged files and sorted runs.
     pub staging_bytes: u64,
+    /// The file that holds some of the disk back.
+    pub ballast_bytes: u64,
     /// Everything else in the store's folder.
     pub other_bytes: u64,
     /// Free on the disk, for users that are not root.
@@ -27,7 +30,8 @@ impl DiskUsage {
     /// All bytes of the store.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.sst_bytes + self.wal_bytes + self.trash_bytes + self.staging_bytes + self.other_bytes
+        let files = self.sst_bytes + self.wal_bytes + self.trash_bytes + self.staging_bytes;
+        files + self.ballast_bytes + self.other_bytes
     }
 }
 
@@ -45,6 +49,7 @@ impl Engine {
             let kind = match () {
                 () if staged => &mut usage.staging_bytes,
                 () if dropped || ends("trash") => &mut usage.trash_bytes,
+                () if path == self.path().join(BALLAST) => &mut usage.ballast_bytes,
                 () if ends("sst") => &mut usage.sst_bytes,
                 () if ends("log") => &mut usage.wal_bytes,
                 () => &mut usage.other_bytes,

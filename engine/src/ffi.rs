@@ -1,12 +1,13 @@
 //! The only unsafe module: calls that the `rocksdb` crate does not offer, behind safe faces.
 //!
 //! What is here, and why it cannot be had otherwise:
-//! - [`FileManager`]: paced file deletion with a small chunk (C++ shim, `shim/shim.cc`);
+//! - [`FileManager`]: paced file deletion in steps of our size (C++ shim, `shim/cutting.h`);
 //! - [`keep_files_in_doubt`]: a file system that removes no sorted file whose record may be read (shim);
 //! - `FaultyDisk`, for tests: RocksDB's fault-injection file system (`shim/faults.cc`);
 //! - [`lower_thread_priority`]: of one thread, not of the process (shim);
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`uncache_dropped_files`]: an option of a family;
+//! - [`verify_file`]: the checksums of a file that is in no database (shim);
 //! - [`SstWriter`] and [`ingest`]: the crate's writer borrows itself for its whole life, and its
 //!   ingest silently copies files when a hard link fails;
 //! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
@@ -39,10 +40,11 @@ unsafe extern "C" {
     fn cairn_file_manager_new(rate: i64, ratio: f64, chunk: u64) -> *mut RawFileManager;
     fn cairn_options_set_file_manager(options: *mut c_void, manager: *mut RawFileManager);
     fn cairn_options_keep_files_in_doubt(options: *mut c_void) -> c_int;
-    fn cairn_file_manager_set_rate(manager: *mut RawFileManager, rate: i64);
+    fn cairn_file_manager_set_pace(manager: *mut RawFileManager, rate: i64, step: u64, rest: u32);
     fn cairn_file_manager_trash_bytes(manager: *mut RawFileManager) -> u64;
     fn cairn_file_manager_free(manager: *mut RawFileManager);
     fn cairn_lower_thread_priority(nice: c_int) -> c_int;
+    fn cairn_verify_file(options: *const c_void, path: *const c_char) -> *mut c_char;
 }
 
 /// RocksDB's file manager: deleted files are renamed to trash and cut from the tail in steps.
@@ -55,7 +57,7 @@ unsafe impl Send for FileManager {}
 unsafe impl Sync for FileManager {}
 
 impl FileManager {
-    /// A manager that frees `bytes_per_second` (0: no pacing at all) in steps of `chunk_bytes`.
+    /// A manager that frees `bytes_per_second` in steps of at most `chunk_bytes`; not 0.
     pub(crate) fn new(bytes_per_second: u64, chunk_bytes: u64) -> Result<Self> {
         // RocksDB deletes at once, unpaced, what is more trash than this share of the files it knows; and it does not
         // know of ingested files before the next open. No finite share is enough: of nothing it is nothing.
@@ -73,10 +75,12 @@ impl FileManager {
         unsafe { cairn_options_set_file_manager(options.as_raw_ptr().cast(), self.0.as_ptr()) }
     }
 
-    /// Changes the deletion rate; the file being cut follows at its next step.
-    pub(crate) fn set_rate(&self, bytes_per_second: u64) {
-        // SAFETY: the manager is alive while `self` is.
-        unsafe { cairn_file_manager_set_rate(self.0.as_ptr(), to_rate(bytes_per_second)) }
+    /// Changes the deletion rate, the bytes of a step (above the chunk: the chunk), neither of them 0, and how many times
+    /// as long as a step took nothing is cut after it. The file being cut follows at its next step.
+    pub(crate) fn set_pace(&self, bytes_per_second: u64, step_bytes: u64, rest: u32) {
+        let (manager, rate) = (self.0.as_ptr(), to_rate(bytes_per_second));
+        // SAFETY: the manager is alive while `self` is; what it changes are atomics on the C++ side.
+        unsafe { cairn_file_manager_set_pace(manager, rate, step_bytes, rest) }
     }
 
     /// Bytes in the trash that are not yet freed.
@@ -246,6 +250,16 @@ impl Drop for SstWriter {
         // SAFETY: made by `create`, destroyed once, here.
         unsafe { sys::rocksdb_sstfilewriter_destroy(self.0.as_ptr()) }
     }
+}
+
+/// Reads a finished file back and compares the checksum of every block. `options` are those it was written with.
+///
+/// # Errors
+/// [`EngineError::Damaged`] if a block is not what was written; a storage error.
+pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: options and path outlive the call; the string that comes back is ours.
+    unsafe { check(cairn_verify_file(options.as_raw_ptr().cast(), path.as_ptr())) }
 }
 
 /// Moves finished files into the family in one atomic step.

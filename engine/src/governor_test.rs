@@ -3,7 +3,7 @@
 //! Words: `fg` (the foreground works), `p99 X` (X times its baseline; above 1.1 it is slow), `stall N`
 //! (an operation took N ms), `unknown` (no baseline yet), `work` (as much was taken from the budget as
 //! it allows), `wait` (somebody waits for it), `trash N` (N MiB are still to be freed, and were freed as
-//! fast as asked), `disk N` (they were freed at N MiB/s only), `level0 N` of 20, `pending N` of 64 GiB,
+//! fast as asked), `level0 N` of 20, `pending N` of 64 GiB,
 //! `delayed`, `stopped`, `free N` (GiB); `x N` repeats the tick, and shows the last of them. The expected part was
 //! looked at, not copied blindly.
 
@@ -44,7 +44,6 @@ fn signals(words: &[&str], elapsed: Duration, last: &Decision) -> Signals {
                 signals.trash_bytes = number() as u64 * (1 << 20);
                 signals.freed_bytes = due(last.deletion_rate);
             }
-            "disk" => signals.freed_bytes = due(number() as u64 * (1 << 20)),
             "level0" => signals.level0_files = number() as u64,
             "pending" => signals.pending_bytes = number() as u64 * GIB,
             "delayed" => signals.writes_delayed = true,
@@ -111,63 +110,55 @@ fn golden_timeline() {
         100 work -> no limit, frees 15258: no foreground work
         200 work trash 500 -> no limit, frees 15258: no foreground work
         # Background work rests, and the foreground comes: a modest rate waits for what comes next.
-        300 fg -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        400 fg -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        300 fg -> 8 MiB/s, frees 128: foreground read p99 1.00x of baseline, within 1.10x
+        400 fg -> 8 MiB/s, frees 128: foreground read p99 1.00x of baseline, within 1.10x
         # It begins. The rates grow with every tick in which nothing suffers, as long as they are used.
-        500 fg work -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        600 fg work -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        700 fg -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
-        800 fg work trash 900 -> 9 MiB/s, frees 512: foreground read p99 1.00x of baseline, within 1.10x
-        900 fg work trash 900 -> 10 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
-        1000 fg work trash 900 -> 10 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
-        1100 fg work trash 900 x 20 -> 34 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
-        3100 fg work trash 900 x 30 -> 197 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
+        500 fg work -> 8 MiB/s, frees 128: foreground read p99 1.00x of baseline, within 1.10x
+        600 fg work -> 8 MiB/s, frees 128: foreground read p99 1.00x of baseline, within 1.10x
+        700 fg -> 8 MiB/s, frees 128: foreground read p99 1.00x of baseline, within 1.10x
+        800 fg work trash 900 -> 9 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        900 fg work trash 900 -> 10 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        1000 fg work trash 900 -> 10 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        1100 fg work trash 900 x 20 -> 34 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
+        3100 fg work trash 900 x 30 -> 197 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
         # The foreground suffers: cut in proportion, and given time to show.
-        6200 p99 1.5 work trash 900 -> 136 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
-        6300 p99 1.4 work trash 900 -> 136 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
-        6400 p99 1.3 work trash 900 -> 136 MiB/s, frees 1049: foreground read p99 1.50x of baseline, above 1.10x
-        6500 p99 1.3 work trash 900 -> 115 MiB/s, frees 887: foreground read p99 1.30x of baseline, above 1.10x
+        6200 p99 1.5 work trash 900 -> 136 MiB/s, frees 187: foreground read p99 1.50x of baseline, above 1.10x
+        6300 p99 1.4 work trash 900 -> 136 MiB/s, frees 187: foreground read p99 1.50x of baseline, above 1.10x
+        6400 p99 1.3 work trash 900 -> 136 MiB/s, frees 187: foreground read p99 1.50x of baseline, above 1.10x
+        6500 p99 1.3 work trash 900 -> 115 MiB/s, frees 158: foreground read p99 1.30x of baseline, above 1.10x
         # A very slow foreground halves it, not less.
-        6800 p99 9 work -> 57 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
+        6800 p99 9 work -> 57 MiB/s, frees 158: foreground read p99 9.00x of baseline, above 1.10x
         # From then on it climbs slowly to where it was cut, and more slowly beyond.
-        7200 fg work -> 59 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        7300 fg work -> 61 MiB/s, frees 887: foreground read p99 9.00x of baseline, above 1.10x
-        7400 fg work x 10 -> 82 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
-        8400 fg work x 10 -> 106 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
-        9400 fg work x 10 -> 117 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
-        10400 fg work x 10 -> 130 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
-        11400 fg work x 10 -> 143 MiB/s, frees 887: foreground read p99 1.00x of baseline, within 1.10x
+        7200 fg work -> 59 MiB/s, frees 158: foreground read p99 9.00x of baseline, above 1.10x
+        7300 fg work -> 61 MiB/s, frees 158: foreground read p99 9.00x of baseline, above 1.10x
+        7400 fg work x 10 -> 82 MiB/s, frees 158: foreground read p99 1.00x of baseline, within 1.10x
+        8400 fg work x 10 -> 106 MiB/s, frees 158: foreground read p99 1.00x of baseline, within 1.10x
+        9400 fg work x 10 -> 117 MiB/s, frees 158: foreground read p99 1.00x of baseline, within 1.10x
+        10400 fg work x 10 -> 130 MiB/s, frees 158: foreground read p99 1.00x of baseline, within 1.10x
+        11400 fg work x 10 -> 143 MiB/s, frees 158: foreground read p99 1.00x of baseline, within 1.10x
         # One stall counts at once.
-        12400 fg stall 120 work -> 71 MiB/s, frees 887: a foreground operation took 120 ms
+        12400 fg stall 120 work -> 71 MiB/s, frees 158: a foreground operation took 120 ms
         # RocksDB: level 0 and compaction debt halve, stalled writers end it for two seconds.
-        12800 fg level0 10 work -> 35 MiB/s, frees 887: 10 files in level 0; writers are slowed down at 20
-        13200 fg pending 32 work -> 17 MiB/s, frees 887: 32768 MiB to compact; writers are slowed down at 65536 MiB
-        13600 fg pending 52 work -> 4 MiB/s, frees 32: 53248 MiB to compact; writers are slowed down at 65536 MiB
-        13700 fg stopped work -> 4 MiB/s, frees 32: RocksDB has stopped writers
-        15600 fg work -> 4 MiB/s, frees 32: RocksDB has stopped writers
-        15800 fg work -> 4 MiB/s, frees 32: foreground read p99 1.00x of baseline, within 1.10x
+        12800 fg level0 10 work -> 35 MiB/s, frees 158: 10 files in level 0; writers are slowed down at 20
+        13200 fg pending 32 work -> 17 MiB/s, frees 158: 32768 MiB to compact; writers are slowed down at 65536 MiB
+        13600 fg pending 52 work -> 4 MiB/s, frees 64: 53248 MiB to compact; writers are slowed down at 65536 MiB
+        13700 fg stopped work -> 4 MiB/s, frees 64: RocksDB has stopped writers
+        15600 fg work -> 4 MiB/s, frees 64: RocksDB has stopped writers
+        15800 fg work -> 4 MiB/s, frees 64: foreground read p99 1.00x of baseline, within 1.10x
         # The foreground leaves, and a second later nothing is limited any more.
-        15900 work -> 4 MiB/s, frees 32: little foreground work
-        16700 work -> 4 MiB/s, frees 32: little foreground work
+        15900 work -> 4 MiB/s, frees 64: little foreground work
+        16700 work -> 4 MiB/s, frees 64: little foreground work
         16900 work trash 4000 -> no limit, frees 15258: no foreground work
         # Not even then may RocksDB be overrun.
-        17000 work delayed -> 4 MiB/s, frees 32: RocksDB slows writers down
-        18000 work -> 4 MiB/s, frees 32: RocksDB slows writers down
+        17000 work delayed -> 4 MiB/s, frees 64: RocksDB slows writers down
+        18000 work -> 4 MiB/s, frees 64: RocksDB slows writers down
         19100 work -> no limit, frees 15258: no foreground work
-        # The disk frees more slowly than asked: no more is asked of it.
-        20200 fg -> 8 MiB/s, frees 256: no background work
-        20300 fg trash 4000 -> 8 MiB/s, frees 512: foreground read p99 1.00x of baseline, within 1.10x
-        20400 fg trash 4000 -> 8 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
-        20500 fg trash 4000 -> 8 MiB/s, frees 1430: foreground read p99 1.00x of baseline, within 1.10x
-        20600 fg trash 4000 disk 400 -> 8 MiB/s, frees 800: the disk frees 800 MiB/s
-        20700 fg trash 4000 disk 800 -> 8 MiB/s, frees 824: the disk frees 800 MiB/s
-        21700 fg trash 4000 disk 800 -> 8 MiB/s, frees 848: foreground read p99 1.00x of baseline, within 1.10x
         # An unknown foreground is learned first; three seconds, and it is too rare to be judged.
         24000 -> no limit, frees 15258: no background work
-        25100 fg unknown work -> 8 MiB/s, frees 256: learning how fast the foreground is
-        26000 fg unknown work -> 8 MiB/s, frees 256: learning how fast the foreground is
-        28200 fg unknown work -> 8 MiB/s, frees 256: little foreground work
-        28300 fg unknown work -> 8 MiB/s, frees 256: little foreground work
+        25100 fg unknown work -> 8 MiB/s, frees 128: learning how fast the foreground is
+        26000 fg unknown work -> 8 MiB/s, frees 128: learning how fast the foreground is
+        28200 fg unknown work -> 8 MiB/s, frees 128: little foreground work
+        28300 fg unknown work -> 8 MiB/s, frees 128: little foreground work
         # What a person allows holds whatever the foreground says.
         limit 9
         28400 fg work -> 9 MiB/s, frees 9: background.rate.max
@@ -176,7 +167,7 @@ fn golden_timeline() {
         # With little space left, what gives space back waits for nothing.
         30000 fg work trash 100 free 2 -> 8 MiB/s, frees 15258, reclaim first: 2048 MiB free, below the floor of 4096 MiB
         limit 0
-        30100 fg work trash 100 free 5 -> 8 MiB/s, frees 1024: foreground read p99 1.00x of baseline, within 1.10x
+        30100 fg work trash 100 free 5 -> 8 MiB/s, frees 256: foreground read p99 1.00x of baseline, within 1.10x
         30200 p99 3 work trash 100 free 2 -> 4 MiB/s, frees 15258, reclaim first: 2048 MiB free, below the floor of 4096 MiB
         ",
     );
@@ -190,6 +181,7 @@ fn the_baseline_is_learned_at_rest_before_it_is_known_and_after_crawling_in_vain
         let last = Decision {
             rate: 32 << 20,
             deletion_rate: 256 << 20,
+            steps: Steps::Shared,
             reclaim_first: false,
             start_afresh: false,
             reason: Reason::Resting,
@@ -234,7 +226,6 @@ fn no_signal_makes_a_rate_that_nothing_can_live_with() {
             waiting: pick(31, 2) == 0,
             freed_bytes: pick(32, 2) << pick(33, 40),
             trash_bytes: pick(38, 2) << 30,
-            trash_grew: pick(39, 2) == 0,
             level0_files: pick(40, 30),
             level0_limit: 20,
             pending_bytes: pick(45, 100) << 30,
@@ -251,4 +242,21 @@ fn no_signal_makes_a_rate_that_nothing_can_live_with() {
         assert!(rate_max == 0 || (1..=rate_max).contains(&decision.rate), "{decision:?}");
         assert!(decision.deletion_rate >= 1 << 20, "{decision:?}");
     }
+}
+
+#[test]
+fn files_are_cut_in_short_steps_while_somebody_works_and_in_long_ones_when_nobody_does_or_space_is_short()
+ {
+    let mut calculator = Calculator::default();
+    let limits = GovernorLimits::default();
+    let last = calculator.decide(&limits, &Signals::default(), Duration::ZERO);
+    let mut steps = |line: &[&str], millis: u64| {
+        let signals = signals(line, Duration::from_millis(100), &last);
+        calculator.decide(&limits, &signals, Duration::from_millis(millis)).steps
+    };
+    assert_eq!(steps(&["trash", "900"], 100), Steps::Alone);
+    assert_eq!(steps(&["fg", "trash", "900"], 200), Steps::Shared);
+    assert_eq!(steps(&["fg", "trash", "900", "free", "2"], 300), Steps::Alone);
+    assert_eq!(steps(&["fg", "trash", "900", "free", "9"], 400), Steps::Shared);
+    assert_eq!(steps(&["trash", "900"], 1500), Steps::Alone, "the foreground has gone");
 }

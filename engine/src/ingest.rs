@@ -82,7 +82,8 @@ impl Engine {
     /// `ingest.after_mark`.
     ///
     /// # Errors
-    /// [`EngineError::Fenced`] if the owner was cancelled: nothing was ingested. A storage error: the
+    /// [`EngineError::Fenced`] if the owner was cancelled, [`EngineError::NoSpace`] while the disk is nearly full: nothing was
+    /// ingested. A storage error, also if a staged file is not what was written: the
     /// batch is in fully or not at all; [`Engine::recover_span`] tells which.
     pub fn ingest(
         &self,
@@ -97,6 +98,8 @@ impl Engine {
             self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
             return self.recover_span(claim);
         };
+        // The files are there already, but the log is not alone in what grows with them.
+        self.check_space()?;
         let before = self.mark(claim)?;
         let intent = IntentRecord {
             epoch: claim.epoch.raw(),
@@ -112,6 +115,19 @@ impl Engine {
                 .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
                 .collect(),
         };
+        // Nothing is looked at again before somebody reads it: what was damaged on its way to the disk, or there, is
+        // found while the batch can still be written anew. Before the latch, or a cancel would wait for it.
+        let latch = self.latch(claim.owner, claim.epoch);
+        for file in &staged.files {
+            drop(latch.enter(claim.epoch)?);
+            ffi::verify_file(self.bulk_options(), file).map_err(|error| match error {
+                // Not the store is damaged but a file that can be made again.
+                EngineError::Damaged(text) => {
+                    EngineError::Storage(format!("staged file {}: {text}", file.display()))
+                }
+                other => other,
+            })?;
+        }
         self.crash().point("ingest.before_intent")?;
         let mut batch = Batch::new();
         let key = claims_key(claim.owner, INTENT, claim.id);
@@ -119,7 +135,6 @@ impl Engine {
         self.commit_fenced(claim.owner, claim.epoch, batch, Sync::Yes)?;
         self.crash().point("ingest.after_intent")?;
 
-        let latch = self.latch(claim.owner, claim.epoch);
         let guard = latch.enter(claim.epoch)?;
         let started = std::time::Instant::now();
         let (db, files) = (std::sync::Arc::clone(self.db()), staged.files.clone());

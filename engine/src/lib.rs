@@ -30,8 +30,9 @@ pub mod key;
 mod record;
 
 #[cfg(feature = "store")]
-mod baseline;
+mod ballast;
 #[cfg(feature = "store")]
+mod baseline;
 mod batch;
 #[cfg(feature = "store")]
 pub mod blocking;

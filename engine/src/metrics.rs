@@ -69,6 +69,8 @@ list_of_metrics! {
         "Memory that open sorted files need outside of the block cache.";
     FOREGROUND_SLOWDOWN_RATIO = "cairn_foreground_slowdown_ratio", Gauge,
         "The p99 of the foreground operations of the last second over the one they have while background work rests.";
+    ROWS_REFUSED = "cairn_rows_refused", Gauge,
+        "1 while the disk is nearly full and only what makes room is taken.";
     BLOCKING_WAIT_SECONDS = "cairn_blocking_wait_seconds", Histogram,
         "Time that blocking work waited for a thread, by op.";
     BLOCKING_RUN_SECONDS = "cairn_blocking_run_seconds", Histogram,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
 use tokio::sync::watch;
 
+use crate::ballast::Ballast;
 use crate::batch::{Batch, Sync};
 use crate::claim::{STAGING, staging_id};
 use crate::committer::Committer;
@@ -59,6 +60,9 @@ pub struct Options {
     pub partition: bool,
     /// Limit on all background bytes per second; 0 for none.
     pub background_bytes_per_second: u64,
+    /// Bytes of a file that holds some of the disk back, so that what makes room is taken on a full one; 0 for none.
+    /// Below about 256 MiB RocksDB may not go on by itself after it has met a full disk.
+    pub ballast_bytes: u64,
     /// Start with reclaim paused (see [`ReclaimHandle::pause`]).
     pub reclaim_paused: bool,
     /// Change nothing: no file is written, nothing is swept or reclaimed. For the doctor.
@@ -78,6 +82,7 @@ impl Options {
             small: false,
             partition: true,
             background_bytes_per_second: 0,
+            ballast_bytes: 256 << 20,
             reclaim_paused: false,
             read_only: false,
             #[cfg(test)]
@@ -85,10 +90,10 @@ impl Options {
         }
     }
 
-    /// Small buffers for tests: opens fast, and a few rows reach every level.
+    /// Small buffers for tests: opens fast, and a few rows reach every level. No ballast.
     #[must_use]
     pub fn small(path: impl Into<PathBuf>) -> Self {
-        Self { small: true, block_cache_bytes: 8 << 20, ..Self::new(path) }
+        Self { small: true, block_cache_bytes: 8 << 20, ballast_bytes: 0, ..Self::new(path) }
     }
 }
 
@@ -107,6 +112,7 @@ struct Inner {
     reclaim: OnceLock<ReclaimHandle>,
     feedback: OnceLock<Feedback>,
     committer: Committer,
+    ballast: Ballast,
     /// Why the store takes no writes any more, once that is so.
     broken: watch::Sender<Option<Broken>>,
 }
@@ -235,6 +241,7 @@ impl Engine {
             reclaim: OnceLock::new(),
             feedback: OnceLock::new(),
             committer: Committer::start()?,
+            ballast: Ballast::new(&options.path, options.ballast_bytes),
             broken: watch::Sender::new(None),
             options,
         });
@@ -279,7 +286,7 @@ impl Engine {
     /// Applies a batch atomically. Blocks.
     ///
     /// # Errors
-    /// A storage error: the batch was applied fully or not at all, but may already be durable; reopen
+    /// [`EngineError::NoSpace`] for a batch with rows while the disk is nearly full: nothing was applied. A storage error: the batch was applied fully or not at all, but may already be durable; reopen
     /// the store before relying on either. [`EngineError::Crashed`] in crash tests.
     pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
         // Records are no foreground work: most are written for jobs.
@@ -295,6 +302,9 @@ impl Engine {
         if self.inner.options.read_only {
             return Err(EngineError::ReadOnly);
         }
+        if batch.has_rows() {
+            self.check_space()?;
+        }
         let db = Arc::clone(&self.inner.db);
         let written = self.at_usual_priority(move || batch.write(&db, sync))?;
         match &written {
@@ -302,9 +312,23 @@ impl Engine {
                 self.note_broken(false, text);
             }
             Err(EngineError::Damaged(text)) => self.note_broken(true, text),
+            Err(EngineError::NoSpace { .. }) => self.inner.ballast.release(),
             _ => {}
         }
         written
+    }
+
+    /// Whether there is space for rows and files. If not, only records are taken: what cancels, drops, ends. What is about
+    /// to take space asks; batches with rows, staged files and ingest do by themselves.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSpace`] while the disk is nearly full.
+    pub fn check_space(&self) -> Result<()> {
+        self.inner.ballast.check()
+    }
+
+    pub(crate) fn ballast(&self) -> &Ballast {
+        &self.inner.ballast
     }
 
     /// RocksDB takes no batch any more after an I/O error of its log (a full disk is another matter: from that it

@@ -13,14 +13,10 @@ use std::time::{Duration, Instant};
 use crate::baseline::Comparison;
 use crate::budget::{Budget, Class};
 use crate::error::{EngineError, Result};
-use crate::governor::{DELETION_UNLIMITED, Decision, GovernorLimits};
+use crate::governor::{DELETION_UNLIMITED, Decision, GovernorLimits, Steps};
 
 /// The longest time for which a waiting thread does not look at its stop flag and at the rate.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// A step that takes this long hurts others on the same disk: the next one waits so many times as long.
-const SLOW_STEP: Duration = Duration::from_millis(10);
-const SLOW_FACTOR: u32 = 4;
 
 /// The budget that all background work of an engine shares. Clones share it too.
 #[derive(Clone, Debug)]
@@ -33,6 +29,8 @@ struct Shared {
     reclaim_first: AtomicBool,
     /// Bytes per second at which dropped files are freed.
     deletion_rate: AtomicU64,
+    /// Dropped files are cut in steps for a disk that is shared.
+    shared: AtomicBool,
     /// Bytes of our own trash that were freed since the last tick, and that are still to be freed.
     freed: AtomicU64,
     trash: AtomicU64,
@@ -68,6 +66,8 @@ pub struct GovernorStatus {
     pub reason: String,
     /// Free space is short: what gives space back does not wait.
     pub reclaim_first: bool,
+    /// The disk is nearly full: rows and files are refused.
+    pub rows_refused: bool,
     /// The foreground operations that are slowest by their own measure; `None` if there are too few.
     pub foreground: Option<Comparison>,
     /// Foreground operations per second.
@@ -96,6 +96,7 @@ impl Governor {
             rate: AtomicU64::new(limits.rate_max),
             reclaim_first: AtomicBool::new(false),
             deletion_rate: AtomicU64::new(DELETION_UNLIMITED),
+            shared: AtomicBool::new(false),
             freed: AtomicU64::new(0),
             trash: AtomicU64::new(0),
             reclaim_paused: AtomicBool::new(false),
@@ -167,18 +168,21 @@ impl Governor {
         Ok(())
     }
 
+    /// How files of our own are cut now.
+    pub(crate) fn steps(&self) -> Steps {
+        if self.0.shared.load(Ordering::Relaxed) { Steps::Shared } else { Steps::Alone }
+    }
+
     /// Waits after a step that freed `bytes` of our own files and took so long: as long as the rate of
-    /// deletion asks for, and longer if the disk was slow. The budget is charged at the next tick.
+    /// deletion and [`Steps::rest`] ask for. The budget is charged at the next tick.
     pub(crate) fn pace(&self, bytes: u64, took: Duration, stop: &dyn Fn() -> bool) -> Result<()> {
         self.wake();
         self.0.freed.fetch_add(bytes, Ordering::Relaxed);
         let began = Instant::now();
-        let slow = if took >= SLOW_STEP { took * SLOW_FACTOR } else { Duration::ZERO };
         loop {
             let rate = self.0.deletion_rate.load(Ordering::Relaxed).max(1);
-            let first = self.0.reclaim_first.load(Ordering::Relaxed);
             let due = Duration::from_secs_f64(bytes as f64 / rate as f64).saturating_sub(took);
-            let wait = if first { due } else { due.max(slow) };
+            let wait = due.max(took * self.steps().rest());
             let left = wait.saturating_sub(began.elapsed());
             if stop() {
                 return Err(EngineError::Stopped);
@@ -246,6 +250,7 @@ impl Governor {
     fn obey(&self, decision: &Decision) {
         self.0.rate.store(decision.rate, Ordering::Relaxed);
         self.0.deletion_rate.store(decision.deletion_rate, Ordering::Relaxed);
+        self.0.shared.store(decision.steps == Steps::Shared, Ordering::Relaxed);
         self.0.reclaim_first.store(decision.reclaim_first, Ordering::Relaxed);
     }
 
@@ -259,7 +264,7 @@ impl Governor {
     }
 
     /// Lets the feedback thread look now.
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         lock(&self.0.bell).rung = true;
         self.0.rung.notify_one();
     }
@@ -335,10 +340,15 @@ mod tests {
     #[test]
     fn a_slow_step_is_followed_by_a_longer_wait() {
         let governor = limited(0);
-        let began = Instant::now();
-        governor.pace(8 << 20, Duration::from_millis(1), NEVER).unwrap();
-        governor.pace(8 << 20, Duration::from_millis(25), NEVER).unwrap();
-        assert!(began.elapsed() >= Duration::from_millis(100));
+        let slow = || {
+            let began = Instant::now();
+            governor.pace(8 << 20, Duration::from_millis(25), NEVER).unwrap();
+            began.elapsed()
+        };
+        governor.0.shared.store(true, Ordering::Relaxed);
+        assert!(slow() >= Duration::from_millis(100), "the disk is shared");
+        governor.0.shared.store(false, Ordering::Relaxed);
+        slow();
         assert_eq!(governor.0.freed.load(Ordering::Relaxed), 16 << 20);
         let stopped = governor.pace(1, Duration::from_secs(3600), &|| true);
         assert!(matches!(stopped, Err(EngineError::Stopped)));

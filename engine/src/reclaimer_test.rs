@@ -519,7 +519,7 @@ fn ingested_files_are_cut_in_steps_and_never_deleted_at_once() {
         ingest_raw(&db, &tuning, folder.path(), file).unwrap();
     }
     // So slow that only the first goes while the test looks.
-    tuning.set_deletion_rate(1 << 10);
+    tuning.set_deletion_steps(1 << 10, 64 << 10);
     db.delete_file_in_range_cf(&bulk, [0_u8; 8], [0xff_u8; 8]).unwrap();
     let endings = |ending: &str| {
         let entries = std::fs::read_dir(&data).unwrap().flatten();
@@ -531,4 +531,60 @@ fn ingested_files_are_cut_in_steps_and_never_deleted_at_once() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(endings(".sst.trash") >= 3, "all but what has gone meanwhile");
+}
+
+/// Bytes of the files of a folder whose names end so.
+fn bytes_of(folder: &std::path::Path, ending: &str) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending));
+    named.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
+}
+
+#[test]
+fn a_dropped_file_goes_in_steps_of_the_size_that_is_asked_for_even_its_last_part() {
+    const STEP: u64 = 4 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let tuning = crate::Tuning::new(&Options::small(folder.path())).unwrap();
+    let data = folder.path().join("data");
+    let db = raw(&tuning, &data);
+    ingest_raw(&db, &tuning, folder.path(), 0).unwrap();
+    let all = bytes_of(&data, ".sst");
+    assert!(all > 3 * STEP, "{all}");
+    // Slow enough to see each length.
+    tuning.set_deletion_steps(10 * STEP, STEP);
+    let bulk = handle(&db, Family::Bulk).unwrap();
+    db.delete_file_in_range_cf(&bulk, [0_u8; 8], [0xff_u8; 8]).unwrap();
+    let (began, mut lengths) = (Instant::now(), vec![all]);
+    while lengths.last() != Some(&0) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{lengths:?}");
+        let left = bytes_of(&data, ".sst") + bytes_of(&data, ".sst.trash");
+        if lengths.last() != Some(&left) {
+            lengths.push(left);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // A step that was too short to be seen is seen with the next one.
+    let steps = lengths.windows(2).map(|pair| pair[0] - pair[1]);
+    assert!(steps.clone().all(|step| step <= 2 * STEP), "{lengths:?}");
+    assert!(lengths.len() as u64 > all / (2 * STEP), "{lengths:?}");
+}
+
+#[test]
+fn a_store_closes_at_once_though_a_dropped_file_goes_slowly() {
+    let folder = tempfile::tempdir().unwrap();
+    let tuning = crate::Tuning::new(&Options::small(folder.path())).unwrap();
+    let data = folder.path().join("data");
+    let db = raw(&tuning, &data);
+    ingest_raw(&db, &tuning, folder.path(), 0).unwrap();
+    tuning.set_deletion_steps(1, 1 << 10);
+    let bulk = handle(&db, Family::Bulk).unwrap();
+    db.delete_file_in_range_cf(&bulk, [0_u8; 8], [0xff_u8; 8]).unwrap();
+    while bytes_of(&data, ".sst.trash") == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(bulk);
+    drop(db);
+    let began = Instant::now();
+    drop(tuning);
+    assert!(began.elapsed() < Duration::from_secs(10), "a step would take 17 minutes");
 }

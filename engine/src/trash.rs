@@ -2,7 +2,8 @@
 //!
 //! RocksDB's files go through its file manager where there is one; these do not. Freeing the blocks of a
 //! large file in one unlink stalls the disk, so a file is cut from its tail in small steps and unlinked when
-//! little is left. After each step its bytes and the time it took go to the caller, who waits. A
+//! little is left. Each step is synced: a journal would free the blocks of many at once otherwise. After it
+//! its bytes and the time it took go to the caller, who waits. A
 //! file with another hard link is only unlinked: its blocks stay, and cutting it would damage the
 //! other's copy (a crash between the link and the unlink of an ingest leaves such a pair).
 //!
@@ -23,9 +24,6 @@ use std::time::{Duration, Instant};
 use crate::claim::staging_name;
 use crate::error::{Result, io_error};
 use crate::id::SpanId;
-
-/// Bytes cut per step.
-const STEP_BYTES: u64 = 8 << 20;
 
 /// The folder of own trash in a store.
 pub(crate) const TRASH: &str = "trash";
@@ -62,11 +60,13 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// Removes files of a folder until `bytes_max` are given back, and the folder once it is empty. Answers
+/// Removes files of a folder in steps of at most `step_bytes` until `bytes_max` are given back, and the folder once it
+/// is empty. Answers
 /// whether it is gone; if not, or if `after_step` fails, the next call goes on. A folder that does not
 /// exist is gone.
 pub(crate) fn remove_folder(
     dir: &Path,
+    step_bytes: u64,
     mut bytes_max: u64,
     after_step: &mut AfterStep<'_>,
 ) -> Result<bool> {
@@ -77,7 +77,7 @@ pub(crate) fn remove_folder(
     };
     for entry in entries {
         let path = entry.map_err(|source| io_error("read", dir, source))?.path();
-        if bytes_max == 0 || !remove_file(&path, &mut bytes_max, after_step)? {
+        if bytes_max == 0 || !remove_file(&path, step_bytes, &mut bytes_max, after_step)? {
             return Ok(false);
         }
     }
@@ -88,10 +88,11 @@ pub(crate) fn remove_folder(
     }
 }
 
-/// Removes a file step by step until `bytes_max`, which is counted down, are given back. Answers whether
+/// Removes a file in steps of at most `step_bytes` until `bytes_max`, which is counted down, are given back. Answers whether
 /// it is gone.
 pub(crate) fn remove_file(
     path: &Path,
+    step_bytes: u64,
     bytes_max: &mut u64,
     after_step: &mut AfterStep<'_>,
 ) -> Result<bool> {
@@ -99,20 +100,22 @@ pub(crate) fn remove_file(
         std::fs::symlink_metadata(path).map_err(|source| io_error("look at", path, source))?;
     let sole_link = meta.is_file() && meta.nlink() == 1;
     let mut left = meta.len();
-    if sole_link && left > STEP_BYTES {
+    if sole_link && left > step_bytes {
         let file = OpenOptions::new()
             .write(true)
             .open(path)
             .map_err(|source| io_error("open", path, source))?;
-        while left > STEP_BYTES {
+        while left > step_bytes {
             if *bytes_max == 0 {
                 return Ok(false);
             }
             let began = Instant::now();
-            left -= STEP_BYTES;
-            file.set_len(left).map_err(|source| io_error("cut", path, source))?;
-            *bytes_max = bytes_max.saturating_sub(STEP_BYTES);
-            after_step(STEP_BYTES, began.elapsed())?;
+            left -= step_bytes;
+            file.set_len(left)
+                .and_then(|()| file.sync_data())
+                .map_err(|source| io_error("cut", path, source))?;
+            *bytes_max = bytes_max.saturating_sub(step_bytes);
+            after_step(step_bytes, began.elapsed())?;
         }
     }
     let began = Instant::now();
@@ -129,6 +132,8 @@ mod tests {
     use super::*;
     use crate::error::EngineError;
 
+    const STEP: u64 = 8 << 20;
+
     #[test]
     fn a_folder_goes_in_small_steps_and_again_is_harmless() {
         let dir = tempfile::tempdir().unwrap();
@@ -136,14 +141,14 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), vec![1; 20 << 20]).unwrap();
         let mut steps = Vec::new();
-        let gone = remove_folder(&folder, u64::MAX, &mut |bytes, _| {
+        let gone = remove_folder(&folder, STEP, u64::MAX, &mut |bytes, _| {
             steps.push(bytes);
             Ok(())
         });
         assert!(gone.unwrap());
         assert_eq!(steps.iter().sum::<u64>(), 20 << 20);
-        assert!(steps.iter().all(|&bytes| bytes <= STEP_BYTES) && steps.len() == 3, "{steps:?}");
-        assert!(remove_folder(&folder, 1, &mut |_, _| Ok(())).unwrap());
+        assert!(steps.iter().all(|&bytes| bytes <= STEP) && steps.len() == 3, "{steps:?}");
+        assert!(remove_folder(&folder, STEP, 1, &mut |_, _| Ok(())).unwrap());
     }
 
     #[test]
@@ -155,7 +160,7 @@ mod tests {
             std::fs::write(folder.join(name), vec![1; 100]).unwrap();
         }
         let mut calls = 1;
-        while !remove_folder(&folder, 150, &mut |_, _| Ok(())).unwrap() {
+        while !remove_folder(&folder, STEP, 150, &mut |_, _| Ok(())).unwrap() {
             calls += 1;
         }
         assert_eq!((calls, folder.exists()), (2, false));
@@ -167,7 +172,7 @@ mod tests {
         let file = dir.path().join("run");
         std::fs::write(&file, vec![1; 50 << 20]).unwrap();
         let mut lengths = Vec::new();
-        while !remove_file(&file, &mut (16 << 20), &mut |_, _| Ok(())).unwrap() {
+        while !remove_file(&file, STEP, &mut (16 << 20), &mut |_, _| Ok(())).unwrap() {
             lengths.push(std::fs::metadata(&file).unwrap().len() >> 20);
         }
         assert_eq!(lengths, [34, 18]);
@@ -181,7 +186,9 @@ mod tests {
         let kept = dir.path().join("kept");
         std::fs::write(&kept, vec![7; 10 << 20]).unwrap();
         std::fs::hard_link(&kept, folder.join("linked")).unwrap();
-        assert!(remove_folder(&folder, 1, &mut |_, _| panic!("nothing is given back")).unwrap());
+        assert!(
+            remove_folder(&folder, STEP, 1, &mut |_, _| panic!("nothing is given back")).unwrap()
+        );
         assert_eq!(std::fs::read(&kept).unwrap(), vec![7; 10 << 20]);
     }
 
@@ -192,13 +199,13 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), vec![1; 20 << 20]).unwrap();
         let mut steps = 0;
-        let stopped = remove_folder(&folder, u64::MAX, &mut |_, _| {
+        let stopped = remove_folder(&folder, STEP, u64::MAX, &mut |_, _| {
             steps += 1;
             if steps > 1 { Err(EngineError::Stopped) } else { Ok(()) }
         });
         assert!(stopped.is_err());
         assert_eq!(std::fs::metadata(folder.join("a")).unwrap().len(), 4 << 20);
-        assert!(remove_folder(&folder, u64::MAX, &mut |_, _| Ok(())).unwrap());
+        assert!(remove_folder(&folder, STEP, u64::MAX, &mut |_, _| Ok(())).unwrap());
     }
 
     #[test]
@@ -210,7 +217,7 @@ mod tests {
         assert!(keep(&file, &folder).unwrap() && keep(&file, &folder).unwrap());
         std::fs::remove_file(&file).unwrap();
         assert_eq!(files(&folder), [folder.join("1.sst")]);
-        assert!(remove_folder(&folder, u64::MAX, &mut |_, _| Ok(())).unwrap());
+        assert!(remove_folder(&folder, STEP, u64::MAX, &mut |_, _| Ok(())).unwrap());
         assert!(files(&folder).is_empty());
     }
 }

@@ -11,12 +11,8 @@ use rocksdb::{
 use crate::error::Result;
 use crate::family::Family;
 use crate::ffi::{self, FileManager};
-use crate::governor::DELETION_UNLIMITED;
+use crate::governor::{DELETION_UNLIMITED, Steps};
 use crate::open::Options;
-
-/// Bytes by which a deleted file is cut at a time: small, because freeing (and discarding) blocks
-/// stalls the disk for everyone.
-const DELETE_CHUNK_BYTES: u64 = 8 << 20;
 
 /// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true; a large store's may be six
 /// times what is true (its `max_manifest_space_amp_pct`), so this is only for small ones.
@@ -51,7 +47,7 @@ impl Tuning {
         // The governor sets the rate as soon as it looks.
         let file_manager = FileManager::new(
             DELETION_UNLIMITED,
-            if options.small { 64 << 10 } else { DELETE_CHUNK_BYTES },
+            if options.small { 64 << 10 } else { Steps::Alone.bytes() },
         )?;
         let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
         let cache = Cache::new_lru_cache(cache_bytes);
@@ -93,9 +89,15 @@ impl Tuning {
         self.applied.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Changes the rate at which RocksDB frees dropped files; not 0.
-    pub(crate) fn set_deletion_rate(&self, bytes_per_second: u64) {
-        self.file_manager.set_rate(bytes_per_second);
+    /// Changes the rate at which RocksDB frees dropped files, not 0, and how it cuts them.
+    pub(crate) fn set_deletion_pace(&self, bytes_per_second: u64, steps: Steps) {
+        self.file_manager.set_pace(bytes_per_second, steps.bytes(), steps.rest());
+    }
+
+    /// As [`Tuning::set_deletion_pace`], with steps of any size.
+    #[cfg(test)]
+    pub(crate) fn set_deletion_steps(&self, bytes_per_second: u64, step_bytes: u64) {
+        self.file_manager.set_pace(bytes_per_second, step_bytes, 0);
     }
 
     /// Bytes of dropped files that RocksDB is still to free.

@@ -186,6 +186,7 @@ fn open_file(
     number: u64,
     files: &mut Vec<PathBuf>,
 ) -> Result<SstWriter> {
+    engine.check_space()?;
     let path = dir.join(format!("{number:08}-{:04}.sst", files.len()));
     match std::fs::remove_file(&path) {
         Ok(()) => {}

@@ -29,17 +29,20 @@ pub struct Server {
 struct Folder {
     // Unmounted before the folder goes: fields are dropped in this order.
     disk: Option<Disk>,
+    /// Of the store: none unless a test asks for it.
+    ballast_mib: u32,
     dir: TempDir,
 }
 
 impl Folder {
     fn new() -> Self {
-        Self { disk: None, dir: tempfile::tempdir().expect("a temporary folder") }
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        Self { disk: None, ballast_mib: 0, dir }
     }
 
     /// With a disk for the store.
-    fn with_disk() -> Result<Self, String> {
-        let mut folder = Self::new();
+    fn with_disk(ballast_mib: u32) -> Result<Self, String> {
+        let mut folder = Self { ballast_mib, ..Self::new() };
         let at = folder.dir.path().join("disk");
         std::fs::create_dir(&at).expect("the folder is empty");
         folder.disk = Some(Disk::mount(&at)?);
@@ -84,7 +87,15 @@ impl Server {
     /// # Errors
     /// There cannot be such a disk here; why.
     pub async fn start_on_disk() -> Result<Self, String> {
-        let folder = Folder::with_disk()?;
+        Self::start_on_disk_with_ballast(0).await
+    }
+
+    /// As [`Server::start_on_disk`], with a file of so many MiB that holds some of the disk back.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on_disk_with_ballast(mib: u32) -> Result<Self, String> {
+        let folder = Folder::with_disk(mib)?;
         let (child, address) = ready(&folder, &[]).await.expect("the server gets ready");
         Ok(Self { child, address, folder, environment: Vec::new() })
     }
@@ -258,6 +269,7 @@ fn spawn(folder: &Folder, environment: &[(String, String)]) -> Child {
     Command::new(binary())
         .args(["start", "--insecure", "--listen", "127.0.0.1:0", "--store"])
         .arg(folder.store())
+        .args(["--ballast-mib", &folder.ballast_mib.to_string()])
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

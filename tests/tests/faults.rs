@@ -6,9 +6,11 @@
 #![expect(clippy::panic, reason = "a suite fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cairn_tests::{Client, Refused, Server, left_out, write_file};
+use cairn_tests::{Client, Random, Refused, Server, left_out, write_file};
 
 /// How long writes may be refused after a fault before an operator would start the server again.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -37,7 +39,11 @@ struct Patient {
 impl Patient {
     /// `None`, said loudly, where there cannot be such a disk.
     async fn admit() -> Option<Self> {
-        let mut server = match Server::start_on_disk().await {
+        Self::admit_with_ballast(0).await
+    }
+
+    async fn admit_with_ballast(mib: u32) -> Option<Self> {
+        let mut server = match Server::start_on_disk_with_ballast(mib).await {
             Ok(server) => server,
             Err(reason) => {
                 left_out("no disk failed", &reason);
@@ -133,6 +139,19 @@ impl Patient {
         }
         // What is not there now will not come.
         self.unknown.clear();
+    }
+
+    /// Waits until a query for one value answers it.
+    async fn reaches(&self, query: &str, value: &str) {
+        let began = Instant::now();
+        loop {
+            let found = self.client.rows(query).await;
+            if found.as_deref() == Ok(&[vec![value.to_owned()]]) {
+                break;
+            }
+            assert!(began.elapsed() < HANGS, "{query}: {found:?}; {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Nothing is left of what failed, once the server was started again: RocksDB forgets a dropped file that could
@@ -242,6 +261,106 @@ async fn a_full_disk_refuses_writes_answers_reads_and_can_be_cleaned_up() {
     assert!(rows.is_ok(), "{rows:?}");
     patient.server.disk().expect("on a disk").set_roomy();
     patient.recovers().await;
+    patient.discharge().await;
+}
+
+/// A table of more than `mib` MiB that do not get smaller when they are compressed.
+async fn large_table(patient: &Patient, name: &str, mib: usize) {
+    let mut random = Random::new(7);
+    let mut lines = String::new();
+    while lines.len() < mib << 20 {
+        let words: Vec<String> = (0..8).map(|_| format!("{:016x}", random.number())).collect();
+        let _ = writeln!(lines, "{},{}", lines.len(), words.concat());
+    }
+    let file = format!("{name}.csv");
+    write_file(&patient.server.external().join(&file), &lines);
+    patient.client.run(&format!("CREATE TABLE {name} (k INT8 PRIMARY KEY, v TEXT)")).await;
+    patient.client.run(&format!("IMPORT INTO {name} CSV DATA ('nodelocal://1/{file}')")).await;
+    std::fs::remove_file(patient.server.external().join(&file)).expect("the file was made");
+}
+
+/// Bytes of a file; none if there is no such file.
+fn length(file: &Path) -> Option<u64> {
+    Some(std::fs::metadata(file).ok()?.len())
+}
+
+/// An import that was paused with its data staged. Answers its id.
+async fn paused_import(patient: &Patient) -> String {
+    patient.client.run("CREATE TABLE doomed (k INT8 PRIMARY KEY, v TEXT)").await;
+    let point = "SET CLUSTER SETTING jobs.debug.pausepoints";
+    patient.client.run(&format!("{point} = 'jobs.checkpoint.1'")).await;
+    let import = "IMPORT INTO doomed CSV DATA ('nodelocal://1/rows.csv') WITH detached";
+    let started = patient.client.rows(import).await.expect("there is room yet");
+    let id = started.first().and_then(|row| row.first()).expect("the job's id").clone();
+    patient.reaches(&format!("SELECT status FROM [SHOW JOB {id}]"), "paused").await;
+    patient.client.run(&format!("{point} = ''")).await;
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_runs_full_can_be_cleaned_up_without_help() {
+    const BALLAST_MIB: u32 = 16;
+    let Some(mut patient) = Patient::admit_with_ballast(BALLAST_MIB).await else { return };
+    let ballast = patient.server.store().join("ballast");
+    patient.insert().await;
+    large_table(&patient, "large", 3 * BALLAST_MIB as usize).await;
+    let job = paused_import(&patient).await;
+    patient.reaches("SELECT count(*) FROM cairn.tombstones", "0").await;
+    assert_eq!(length(&ballast), Some(u64::from(BALLAST_MIB) << 20));
+    // Below half of the ballast.
+    patient.server.disk().expect("on a disk").set_free(u64::from(BALLAST_MIB) << 18);
+    patient.reaches("SELECT rows_refused FROM cairn.governor", "t").await;
+    while length(&ballast).is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!patient.insert().await, "rows are refused");
+    let refused = patient.client.try_run("INSERT INTO kept VALUES (-1)").await;
+    assert_eq!(refused.expect_err("rows are refused").code, "53100");
+    patient.verify().await;
+    // What makes room is taken.
+    patient.client.run(&format!("CANCEL JOB {job}")).await;
+    patient.reaches(&format!("SELECT status FROM [SHOW JOB {job}]"), "canceled").await;
+    assert!(!patient.insert().await, "that was not much");
+    patient.client.run("DROP TABLE large").await;
+    patient.reaches("SELECT rows_refused FROM cairn.governor", "f").await;
+    assert_eq!(length(&ballast), Some(u64::from(BALLAST_MIB) << 20));
+    assert!(patient.insert().await, "there is room again");
+    patient.server.disk().expect("on a disk").set_roomy();
+    patient.discharge().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_write_that_found_no_space_a_job_can_be_cancelled_though_nobody_made_room() {
+    // RocksDB goes on by itself once so much is free as fits into its write buffers.
+    const BALLAST_MIB: u32 = 300;
+    let Some(mut patient) = Patient::admit_with_ballast(BALLAST_MIB).await else { return };
+    let job = paused_import(&patient).await;
+    patient.reaches("SELECT free_bytes > 0 FROM cairn.governor", "t").await;
+    let ballast = patient.server.store().join("ballast");
+    let began = Instant::now();
+    while length(&ballast) != Some(u64::from(BALLAST_MIB) << 20) {
+        assert!(began.elapsed() < HANGS, "no ballast");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    patient.server.disk().expect("on a disk").set_free(4 << 10);
+    while patient.insert().await {
+        assert!(began.elapsed() < HANGS, "the disk is full");
+    }
+    while length(&ballast).is_some() {
+        assert!(began.elapsed() < HANGS, "the ballast is kept; {}", patient.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let began = Instant::now();
+    while let Err(refused) = patient.try_run(&format!("CANCEL JOB {job}")).await {
+        assert!(began.elapsed() < HANGS, "{refused:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    patient.reaches(&format!("SELECT status FROM [SHOW JOB {job}]"), "canceled").await;
+    assert!(!patient.insert().await, "rows are refused until there is room");
+    patient.server.disk().expect("on a disk").set_roomy();
+    patient.reaches("SELECT rows_refused FROM cairn.governor", "f").await;
+    assert!(patient.insert().await, "without a restart");
+    patient.verify().await;
     patient.discharge().await;
 }
 

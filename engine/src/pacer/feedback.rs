@@ -17,7 +17,7 @@ use crate::budget::Class;
 use crate::disk::free_bytes;
 use crate::error::{EngineError, Result};
 use crate::family::Family;
-use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
+use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals, Steps};
 use crate::latency::{ByOperation, Latencies, latencies};
 use crate::memory::MemoryUse;
 use crate::open::{Engine, WeakEngine, handle};
@@ -29,7 +29,7 @@ const DOZE: Duration = Duration::from_secs(1);
 /// Time between two looks at what changes slowly: free space, readers.
 const SLOW_TICK: Duration = Duration::from_secs(1);
 
-/// The rate of deletion while reclaim is paused: one step of 8 MiB per second.
+/// The rate of deletion while reclaim is paused.
 const DELETION_PAUSED: u64 = 8 << 20;
 
 /// The numbers at which RocksDB slows writers down; its defaults, which our tuning keeps.
@@ -111,6 +111,7 @@ struct Watch {
     oldest_reader: Option<Duration>,
     reader_reported: bool,
     deletion_rate: u64,
+    steps: Steps,
 }
 
 impl Watch {
@@ -129,6 +130,7 @@ impl Watch {
             oldest_reader: None,
             reader_reported: false,
             deletion_rate: 0,
+            steps: Steps::Alone,
         }
     }
 
@@ -146,6 +148,9 @@ impl Watch {
         if slowly {
             self.looked_slowly = Some(now);
             self.free_bytes = free_bytes(engine.path()).ok();
+            if let Some(free) = self.free_bytes {
+                engine.ballast().look(free);
+            }
             self.look_at_readers(engine.oldest_reader(), limits.reader_age_max);
             report_memory(engine.memory_use());
         }
@@ -163,13 +168,13 @@ impl Watch {
         }
         if governor.0.reclaim_paused.load(Relaxed) {
             // What RocksDB has in its trash cannot be stopped, only slowed down.
-            decision.deletion_rate = DELETION_PAUSED;
+            (decision.deletion_rate, decision.steps) = (DELETION_PAUSED, Steps::Shared);
         }
         if decision.start_afresh {
             self.baseline.start_afresh();
         }
         self.take_effect(engine, &decision);
-        self.report(governor, &decision, &signals, &foreground, elapsed);
+        self.report(engine, &decision, &signals, &foreground, elapsed);
         !signals.working() && foreground.operations == 0
     }
 
@@ -199,7 +204,6 @@ impl Watch {
             waiting: governor.0.waiting.load(Relaxed) > 0,
             freed_bytes: freed,
             trash_bytes: trash + own.load(Relaxed),
-            trash_grew: trash > self.trash,
             ..Signals::default()
         };
         self.trash = trash;
@@ -210,15 +214,15 @@ impl Watch {
         engine.governor().obey(decision);
         // The file manager begins to count anew with every change, so small ones are left out.
         let (old, new) = (self.deletion_rate, decision.deletion_rate);
-        if new.abs_diff(old) > old / 20 {
-            self.deletion_rate = new;
-            engine.tuning().set_deletion_rate(new);
+        if new.abs_diff(old) > old / 20 || self.steps != decision.steps {
+            (self.deletion_rate, self.steps) = (new, decision.steps);
+            engine.tuning().set_deletion_pace(new, decision.steps);
         }
     }
 
     fn report(
         &self,
-        governor: &Governor,
+        engine: &Engine,
         decision: &Decision,
         signals: &Signals,
         foreground: &Judgement,
@@ -227,10 +231,12 @@ impl Watch {
         let seconds = elapsed.as_secs_f64().max(1e-3);
         metrics::gauge!(crate::metrics::BACKGROUND_RATE_BYTES).set(decision.rate as f64);
         metrics::gauge!(crate::metrics::DELETION_RATE_BYTES).set(decision.deletion_rate as f64);
+        let refused = engine.ballast().is_released();
+        metrics::gauge!(crate::metrics::ROWS_REFUSED).set(f64::from(u8::from(refused)));
         if let Some(worst) = foreground.worst {
             metrics::gauge!(crate::metrics::FOREGROUND_SLOWDOWN_RATIO).set(worst.ratio);
         }
-        let mut status = lock(&governor.0.status);
+        let mut status = lock(&engine.governor().0.status);
         let reason = decision.reason.to_string();
         if status.reason != reason {
             tracing::debug!(
@@ -245,6 +251,7 @@ impl Watch {
             deletion_rate: self.deletion_rate,
             reason,
             reclaim_first: decision.reclaim_first,
+            rows_refused: refused,
             foreground: foreground.worst,
             operations: foreground.operations as f64 / seconds,
             background: (signals.taken_bytes + signals.freed_bytes) as f64 / seconds,

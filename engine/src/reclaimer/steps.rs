@@ -191,9 +191,9 @@ pub(super) fn remove_staging(
 ) -> Result<()> {
     engine.crash().point("reclaim.before_staging")?;
     let dir = engine.staging_dir(id);
-    done.folder_removed = trash::remove_folder(&dir, TURN_BYTES, &mut |bytes, took| {
-        engine.governor().pace(bytes, took, stopped)
-    })?;
+    let governor = engine.governor();
+    let pace = &mut |bytes, took| governor.pace(bytes, took, stopped);
+    done.folder_removed = trash::remove_folder(&dir, governor.steps().bytes(), TURN_BYTES, pace)?;
     engine.crash().point("reclaim.after_staging")?;
     Ok(())
 }
@@ -202,6 +202,8 @@ pub(super) fn drop_files(engine: &Engine, look: &Look, done: &mut Done) -> Resul
     let Some(span) = look.tombstone.span() else { return Ok(()) };
     engine.crash().point("reclaim.before_files")?;
     if !look.residue.droppable.is_empty() {
+        // How fast they go is decided by who works now, not by who did when the governor last looked.
+        engine.governor().ring();
         keep_links(engine, look)?;
         engine.crash().point("reclaim.after_links")?;
         let (lower, upper) = key::span_bounds(span.id);
@@ -287,11 +289,10 @@ pub(super) fn compact(
 /// Cuts files of our own trash that nobody else has a link to.
 pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look) -> Result<()> {
     engine.crash().point("reclaim.before_cut")?;
-    let mut bytes_max = TURN_BYTES;
+    let (governor, mut bytes_max) = (engine.governor(), TURN_BYTES);
     for left in look.dropped.cuttable() {
-        let gone = trash::remove_file(&left.path, &mut bytes_max, &mut |bytes, took| {
-            engine.governor().pace(bytes, took, stopped)
-        })?;
+        let pace = &mut |bytes, took| governor.pace(bytes, took, stopped);
+        let gone = trash::remove_file(&left.path, governor.steps().bytes(), &mut bytes_max, pace)?;
         if !gone || bytes_max == 0 {
             break;
         }
@@ -304,7 +305,7 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
 pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
     for left in look.dropped.strange() {
         tracing::info!(file = %left.path.display(), "a link outside of the store keeps its bytes");
-        trash::remove_file(&left.path, &mut 0, &mut |_, _| Ok(()))?;
+        trash::remove_file(&left.path, u64::MAX, &mut 0, &mut |_, _| Ok(()))?;
     }
     if look.dropped.read() {
         // A look-up that was under way when the files were dropped keeps the version they are in. When it

@@ -39,6 +39,10 @@ pub(crate) struct Start {
     /// Where to serve /metrics and /health over HTTP; not at all without it.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Size in MiB of a file that holds some of the disk back, so that CANCEL JOB, DROP and TRUNCATE work on a full
+    /// one; 0 for none
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    ballast_mib: u32,
     /// Let every existing user in without a password and without encryption. The only way so far.
     #[arg(long)]
     insecure: bool,
@@ -79,6 +83,7 @@ impl Start {
         };
         let opening = Instant::now();
         let mut options = DatabaseOptions::new(&self.store);
+        options.engine.ballast_bytes = u64::from(self.ballast_mib) << 20;
         if let Some(folder) = self.external_dir {
             options.external_dir = folder;
         }

@@ -255,6 +255,7 @@ impl Work<'_> {
         reached: &Reached,
         checkpoint: &mut ImportCheckpoint,
     ) -> Result<()> {
+        self.cx.engine().check_space()?;
         let mut writer = RunWriter::create(folder, checkpoint.next_run)?;
         let (mut rows, mut unpaid) = (0_u64, 0);
         let sorted = sorter.drain(|key, value, origin| {
@@ -347,6 +348,7 @@ impl Work<'_> {
             let sources: Result<Vec<RunReader>, _> =
                 checkpoint.runs.iter().map(|run| RunReader::open(folder, run, 0)).collect();
             let mut merge = Merge::new(sources?);
+            self.cx.engine().check_space()?;
             let mut writer = RunWriter::create(folder, checkpoint.next_run)?;
             let (mut rows, mut unpaid) = (0_u64, 0);
             loop {

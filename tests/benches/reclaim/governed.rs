@@ -1,5 +1,7 @@
 //! Everything that the benchmark asks of the governor, in one place.
 
+use std::time::Duration;
+
 use cairn_engine::Engine;
 use cairn_jobs::Jobs;
 use serde_json::{Value, json};
@@ -28,4 +30,12 @@ pub(super) fn status(engine: &Engine) -> Value {
         "reason": status.reason,
         "foreground_ratio": status.foreground.map(|comparison| comparison.ratio),
     })
+}
+
+/// What was decided, as of so long after the beginning of a window: seconds, bytes per second of deletion, bytes
+/// still to be freed, operations of the foreground per second, the reason.
+pub(super) fn decision(engine: &Engine, at: Duration) -> Value {
+    let status = engine.governor().status();
+    let seconds = at.as_secs_f64();
+    json!([seconds, status.deletion_rate, status.trash_bytes, status.operations, status.reason])
 }

@@ -1,7 +1,12 @@
-//! Pairs of an idle window and one with an undo, interleaved: every round measures each strategy once, and
+//! Pairs of a window with an undo and an idle one, interleaved: every round measures each strategy once, and
 //! each round begins with another one, so that a slow minute of the machine meets all of them.
+//!
+//! The idle window comes after the undo, because it is as long: the longer a window is, the more likely it is to have one of
+//! the hiccups of the machine in it, which make its tail. Beside shorter idle windows a gentle undo would look worse
+//! than a quick one.
 
 use std::path::Path;
+use std::time::Duration;
 
 use cairn_tests::bench::statistics::{Interval, bootstrap_median, median};
 use serde_json::{Value, json};
@@ -14,10 +19,10 @@ use crate::store::{Deletion, Store};
 use crate::strategy::Strategy;
 use crate::window::{self, Length, Window};
 
-/// A stall is an operation that took longer than this, in a window whose idle half has none as long.
+/// A stall is an operation that took longer than this, in a window whose idle other half has none as long.
 pub(super) const STALL_MS: f64 = 10.0;
 
-/// One idle window and one undo.
+/// One undo and an idle window as long.
 pub(super) struct Pair {
     pub(super) strategy: Strategy,
     round: usize,
@@ -163,7 +168,8 @@ impl Stores {
     ) -> Result<Size, String> {
         let strategies = plan.strategies(size_mb);
         progress.begin(&format!("{size_mb} MB"), plan.pairs * strategies.len());
-        let mut pairs = Vec::new();
+        // The control is as long as Cairn's last undo.
+        let (mut pairs, mut control) = (Vec::new(), plan.window_min);
         for round in 0..plan.pairs {
             for turn in 0..strategies.len() {
                 let Some(&strategy) = strategies.get((round + turn) % strategies.len()) else {
@@ -171,7 +177,15 @@ impl Stores {
                 };
                 progress.say(&format!("round {}, {}", round + 1, strategy.name()));
                 let number = pairs.len() as u64;
-                pairs.push(self.pair(plan, size_mb, strategy, round, number)?);
+                let length = match strategy {
+                    Strategy::Nothing => Length { min: control, max: control },
+                    _ => Length { min: plan.window_min, max: plan.window_max(size_mb) },
+                };
+                let pair = self.pair(plan, size_mb, strategy, length, (round, number))?;
+                if strategy.is_ours() {
+                    control = Duration::from_secs_f64(pair.undo.seconds);
+                }
+                pairs.push(pair);
                 progress.step();
             }
         }
@@ -184,11 +198,10 @@ impl Stores {
         plan: &Plan,
         size_mb: u64,
         strategy: Strategy,
-        round: usize,
-        number: u64,
+        length: Length,
+        (round, number): (usize, u64),
     ) -> Result<Pair, String> {
         let store = self.of(strategy);
-        let length = Length { min: plan.window_min, max: plan.window_max(size_mb) };
         let arrival = |half: u64, expected| Arrival {
             threads: plan.threads,
             rate: self.rate,
@@ -197,13 +210,15 @@ impl Stores {
             seed: plan.seed.wrapping_add((number * 2 + half) << 8),
         };
         store.settle(plan.quiet)?;
-        let idle = window::idle(store, arrival(0, plan.warmup + plan.idle), plan.idle)?;
         let bytes = size_mb * MB / 2;
         let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
         store.settle(plan.quiet)?;
-        let arrival = arrival(1, plan.warmup + length.max);
-        let undo = window::undo(store, arrival, length, strategy, &doomed)?;
+        let expected = plan.warmup + length.max;
+        let undo = window::undo(store, arrival(0, expected), length, strategy, &doomed)?;
         strategy.tidy(store, &doomed)?;
+        store.settle(plan.quiet)?;
+        let seconds = Duration::from_secs_f64(undo.seconds);
+        let idle = window::idle(store, arrival(1, plan.warmup + seconds), seconds)?;
         let (bytes, files) = (doomed.bytes, doomed.files());
         Ok(Pair { strategy, round, idle, undo, bytes, files })
     }

@@ -32,6 +32,9 @@ const NAMES: i32 = 230;
 /// Longer undos are cut here, or the short ones could not be seen.
 const SECONDS_MAX: f64 = 20.0;
 
+/// So much of an idle window.
+const IDLE_SECONDS_MAX: f64 = 5.0;
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn failed(error: impl std::fmt::Display) -> String {
@@ -59,7 +62,7 @@ pub(super) fn latency(size: &Size, path: &Path) -> Result<(), String> {
     latency_head(&head, &title)?;
     let (panels, foot) = rest.split_vertically(PANEL_HEIGHT * pairs.len() as u32);
     let seconds = |pair: &&Pair| (pair.idle.seconds, pair.undo.seconds);
-    let idle = pairs.iter().map(|pair| seconds(pair).0).fold(0.0, f64::max);
+    let idle = pairs.iter().map(|pair| seconds(pair).0).fold(0.0, f64::max).min(IDLE_SECONDS_MAX);
     let undo = pairs.iter().map(|pair| seconds(pair).1).fold(0.0, f64::max).min(SECONDS_MAX);
     let points = |pair: &&Pair| {
         [&pair.idle, &pair.undo].map(|window| window.latency.max_ms).into_iter().fold(0.0, f64::max)
@@ -72,7 +75,7 @@ pub(super) fn latency(size: &Size, path: &Path) -> Result<(), String> {
         panel(area, pair, &frame)?;
     }
     let middle = (LEFT + (WIDTH - LEFT) / 2) as i32;
-    let text = "seconds from the beginning of the undo; the idle window before it, without the time in which the job wrote";
+    let text = "seconds from the beginning of the undo; left of it the end of the idle window, which was measured after it";
     foot.draw(&Text::new(text, (middle, 12), style(14, GREY, HPos::Center))).map_err(failed)?;
     root.present().map_err(failed)
 }
@@ -155,7 +158,7 @@ fn panel(area: &Area<'_>, pair: &Pair, frame: &Frame) -> Result<(), String> {
 /// The numbers of a panel in words.
 fn said(pair: &Pair, frame: &Frame) -> String {
     let p99 = format!(
-        "p99 {:.2} ms before, {:.2} ms after",
+        "p99 {:.2} ms idle, {:.2} ms beside the undo",
         pair.idle.latency.p99_ms, pair.undo.latency.p99_ms
     );
     let back = match pair.undo.back_seconds {

@@ -17,6 +17,9 @@ use crate::strategy::{Doomed, Strategy};
 /// How often the folder of the store and RocksDB's own throttle are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The governor decides that much more rarely.
+const LOOKS_PER_DECISION: u64 = 5;
+
 /// How often the doomed files are looked at.
 const BACK_EVERY: Duration = Duration::from_millis(5);
 
@@ -42,6 +45,8 @@ pub(super) struct Window {
     pub(super) back_seconds: Option<f64>,
     /// What the governor said at the end.
     pub(super) governor: Value,
+    /// What the governor decided, ten times a second.
+    pub(super) decisions: Vec<Value>,
 }
 
 impl Window {
@@ -58,6 +63,8 @@ impl Window {
             "gone_seconds": self.gone_seconds,
             "disk_back_seconds": self.back_seconds,
             "governor": self.governor,
+            "p99_ms_of_each_100_ms": self.course.p99,
+            "decisions": self.decisions,
         })
     }
 }
@@ -166,6 +173,7 @@ fn measure(
             gone_seconds: undone.gone.map(|gone| gone.as_secs_f64()),
             back_seconds: undone.back.map(|back| back.as_secs_f64()),
             governor: governed::status(&store.engine),
+            decisions: looks.decisions,
         })
     })
 }
@@ -175,14 +183,18 @@ struct Looks {
     all: u64,
     stalled: u64,
     extra_bytes: u64,
+    decisions: Vec<Value>,
 }
 
 fn look(store: &Store, ended: &AtomicBool) -> Looks {
     let blocks = |folder: &Path| folder_blocks(folder);
-    let at_start = blocks(&store.path);
+    let (at_start, began) = (blocks(&store.path), Instant::now());
     let mut looks = Looks::default();
     while !ended.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
+        if looks.all.is_multiple_of(LOOKS_PER_DECISION) {
+            looks.decisions.push(governed::decision(&store.engine, began.elapsed()));
+        }
         looks.all += 1;
         looks.stalled += u64::from(store.is_stalled());
         looks.extra_bytes = looks.extra_bytes.max(blocks(&store.path).saturating_sub(at_start));

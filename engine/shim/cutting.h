@@ -1,0 +1,132 @@
+// A file system for RocksDB's trash: what it cuts goes in steps whose size and pace we choose.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "rocksdb/file_system.h"
+
+namespace cairn {
+
+// How trash is cut; may change at any time.
+struct Pace {
+  std::atomic<int64_t> bytes_per_second;
+  std::atomic<uint64_t> step_bytes;
+  // After a step nothing is cut for at least so many times as long as it took.
+  std::atomic<uint32_t> rest;
+  // The file manager is about to go: it waits for the step under way.
+  std::atomic<bool> closing;
+};
+
+// One file of the trash. RocksDB's file manager cuts it by a chunk that is fixed for good. Freeing
+// blocks, and discarding them, holds up whoever reads meanwhile for as long as it takes, which is
+// in proportion to the bytes; so a chunk is cut in steps, small ones while somebody reads. Each
+// step is synced, or a journal would free the blocks of all of them at once, and followed by a
+// rest: of the time that it may take by the rate, or longer if the disk is slow.
+class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  TrashFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, uint64_t size,
+            const Pace& pace)
+      : FSWritableFileOwnerWrapper(std::move(file)), size_(size), pace_(pace) {}
+
+  rocksdb::IOStatus Truncate(uint64_t size, const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* dbg) override {
+    while (size_ > size) {
+      const auto began = Clock::now();
+      const uint64_t step = std::min(size_ - size, pace_.step_bytes.load());
+      rocksdb::IOStatus status =
+          FSWritableFileOwnerWrapper::Truncate(size_ - step, options, dbg);
+      if (status.ok()) status = FSWritableFileOwnerWrapper::Fsync(options, dbg);
+      if (!status.ok()) return status;
+      size_ -= step;
+      Rest(began, step);
+    }
+    return rocksdb::IOStatus::OK();
+  }
+
+  // Every step is synced.
+  rocksdb::IOStatus Fsync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override {
+    return rocksdb::IOStatus::OK();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Seconds = std::chrono::duration<double>;
+
+  // A changed rate takes effect after so long.
+  static constexpr Seconds kLookEvery{0.050};
+
+  // The same rule as `Governor::pace` has for files that we cut ourselves.
+  void Rest(Clock::time_point began, uint64_t step) const {
+    const Seconds took = Clock::now() - began;
+    while (!pace_.closing.load()) {
+      const int64_t rate = std::max<int64_t>(pace_.bytes_per_second.load(), 1);
+      const Seconds due = std::max(Seconds(static_cast<double>(step) / rate),
+                                   took * (1 + pace_.rest.load()));
+      const Seconds left = due - Seconds(Clock::now() - began);
+      if (left <= Seconds(0)) return;
+      std::this_thread::sleep_for(std::min(left, kLookEvery));
+    }
+  }
+
+  uint64_t size_;
+  const Pace& pace_;
+};
+
+class CuttingFileSystem final : public rocksdb::FileSystemWrapper {
+ public:
+  explicit CuttingFileSystem(const std::shared_ptr<rocksdb::FileSystem>& target)
+      : FileSystemWrapper(target) {}
+
+  const char* Name() const override { return "CairnCuttingFileSystem"; }
+
+  Pace& pace() { return pace_; }
+
+  // The file manager reopens a file for nothing but to cut it.
+  rocksdb::IOStatus ReopenWritableFile(const std::string& name,
+                                       const rocksdb::FileOptions& options,
+                                       std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                       rocksdb::IODebugContext* dbg) override {
+    uint64_t size = 0;
+    rocksdb::IOStatus status =
+        FileSystemWrapper::GetFileSize(name, rocksdb::IOOptions(), &size, dbg);
+    if (status.ok()) {
+      status = FileSystemWrapper::ReopenWritableFile(name, options, file, dbg);
+    }
+    if (status.ok()) *file = std::make_unique<TrashFile>(std::move(*file), size, pace_);
+    return status;
+  }
+
+  // What is left of a file, a chunk at most, is cut like the rest before its name goes.
+  rocksdb::IOStatus DeleteFile(const std::string& name, const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* dbg) override {
+    uint64_t links = 0;
+    if (IsTrash(name) &&
+        FileSystemWrapper::NumFileLinks(name, options, &links, dbg).ok() && links == 1) {
+      std::unique_ptr<rocksdb::FSWritableFile> file;
+      if (ReopenWritableFile(name, rocksdb::FileOptions(), &file, dbg).ok()) {
+        // If that fails, the rest goes at once.
+        file->Truncate(0, options, dbg).PermitUncheckedError();
+        file->Close(options, dbg).PermitUncheckedError();
+      }
+    }
+    return FileSystemWrapper::DeleteFile(name, options, dbg);
+  }
+
+ private:
+  static bool IsTrash(const std::string& name) {
+    const std::string ending = ".trash";
+    return name.size() > ending.size() &&
+           name.compare(name.size() - ending.size(), ending.size(), ending) == 0;
+  }
+
+  Pace pace_{};
+};
+
+}  // namespace cairn
