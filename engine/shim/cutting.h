@@ -103,16 +103,19 @@ class CuttingFileSystem final : public rocksdb::FileSystemWrapper {
     return status;
   }
 
-  // What is left of a file, a chunk at most, is cut like the rest before its name goes.
+  // What is left of a file is a chunk at most, and is cut like the rest until only a step is left.
   rocksdb::IOStatus DeleteFile(const std::string& name, const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* dbg) override {
+    uint64_t size = 0;
     uint64_t links = 0;
-    if (IsTrash(name) &&
-        FileSystemWrapper::NumFileLinks(name, options, &links, dbg).ok() && links == 1) {
+    const uint64_t step = pace_.step_bytes.load();
+    if (IsTrash(name) && FileSystemWrapper::GetFileSize(name, options, &size, dbg).ok() &&
+        size > step && FileSystemWrapper::NumFileLinks(name, options, &links, dbg).ok() &&
+        links == 1) {
       std::unique_ptr<rocksdb::FSWritableFile> file;
       if (ReopenWritableFile(name, rocksdb::FileOptions(), &file, dbg).ok()) {
         // If that fails, the rest goes at once.
-        file->Truncate(0, options, dbg).PermitUncheckedError();
+        file->Truncate(step, options, dbg).PermitUncheckedError();
         file->Close(options, dbg).PermitUncheckedError();
       }
     }

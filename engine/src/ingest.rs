@@ -98,7 +98,7 @@ impl Engine {
             self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
             return self.recover_span(claim);
         };
-        // The files are there already, but the log is not alone in what grows with them.
+        // What is staged takes no more space, but a job that goes on stages more.
         self.check_space()?;
         let before = self.mark(claim)?;
         let intent = IntentRecord {
