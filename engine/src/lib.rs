@@ -33,6 +33,7 @@ mod record;
 mod ballast;
 #[cfg(feature = "store")]
 mod baseline;
+#[cfg(feature = "store")]
 mod batch;
 #[cfg(feature = "store")]
 pub mod blocking;
