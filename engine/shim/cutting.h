@@ -1,4 +1,5 @@
-// A file system for RocksDB's trash: what it cuts goes in steps whose size and pace we choose.
+// A file system for RocksDB's trash: what goes, goes in steps whose size and pace we choose. The
+// file manager's own rate is set so high that it never waits.
 #pragma once
 
 #include <algorithm>
@@ -14,21 +15,57 @@
 
 namespace cairn {
 
-// How trash is cut; may change at any time.
-struct Pace {
-  std::atomic<int64_t> bytes_per_second;
-  std::atomic<uint64_t> step_bytes;
-  // After a step nothing is cut for at least so many times as long as it took.
-  std::atomic<uint32_t> rest;
+// How trash goes; may change at any time.
+class Pace {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // 0 bytes per second: not at all. After a step nothing goes for at least `rest` times as long as it took.
+  void Set(uint64_t bytes_per_second, uint64_t step_bytes, uint32_t rest) {
+    bytes_per_second_ = bytes_per_second;
+    step_bytes_ = std::max<uint64_t>(step_bytes, 1);
+    rest_ = rest;
+  }
+  // Nobody sets the pace any more: what stands still goes on.
+  void Release(uint64_t bytes_per_second) {
+    uint64_t paused = 0;
+    bytes_per_second_.compare_exchange_strong(paused, bytes_per_second);
+  }
   // The file manager is about to go: it waits for the step under way.
-  std::atomic<bool> closing;
+  void Close() { closing_ = true; }
+
+  uint64_t step_bytes() const { return step_bytes_; }
+
+  // Waits after a step that began then: for the time that it may take by the rate, or longer if the
+  // disk was slow. The same rule as `Governor::pace` has for files that we cut ourselves.
+  void Rest(Clock::time_point began, uint64_t step) const {
+    const Seconds took = Clock::now() - began;
+    while (!closing_) {
+      const double rate = static_cast<double>(bytes_per_second_);
+      const Seconds by_rate = rate > 0 ? Seconds(step / rate) : Seconds::max();
+      const Seconds due = std::max(by_rate, took * (1 + rest_));
+      const Seconds left = due - Seconds(Clock::now() - began);
+      if (left <= Seconds(0)) return;
+      std::this_thread::sleep_for(std::min(left, kLookEvery));
+    }
+  }
+
+ private:
+  using Seconds = std::chrono::duration<double>;
+
+  // A changed pace takes effect after so long.
+  static constexpr Seconds kLookEvery{0.050};
+
+  std::atomic<uint64_t> bytes_per_second_{0};
+  std::atomic<uint64_t> step_bytes_{1};
+  std::atomic<uint32_t> rest_{0};
+  std::atomic<bool> closing_{false};
 };
 
 // One file of the trash. RocksDB's file manager cuts it by a chunk that is fixed for good. Freeing
 // blocks, and discarding them, holds up whoever reads meanwhile for as long as it takes, which is
 // in proportion to the bytes; so a chunk is cut in steps, small ones while somebody reads. Each
-// step is synced, or a journal would free the blocks of all of them at once, and followed by a
-// rest: of the time that it may take by the rate, or longer if the disk is slow.
+// step is synced, or a journal would free the blocks of all of them at once.
 class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   TrashFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, uint64_t size,
@@ -38,14 +75,14 @@ class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus Truncate(uint64_t size, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* dbg) override {
     while (size_ > size) {
-      const auto began = Clock::now();
-      const uint64_t step = std::min(size_ - size, pace_.step_bytes.load());
+      const auto began = Pace::Clock::now();
+      const uint64_t step = std::min(size_ - size, pace_.step_bytes());
       rocksdb::IOStatus status =
           FSWritableFileOwnerWrapper::Truncate(size_ - step, options, dbg);
       if (status.ok()) status = FSWritableFileOwnerWrapper::Fsync(options, dbg);
       if (!status.ok()) return status;
       size_ -= step;
-      Rest(began, step);
+      pace_.Rest(began, step);
     }
     return rocksdb::IOStatus::OK();
   }
@@ -56,25 +93,6 @@ class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  using Seconds = std::chrono::duration<double>;
-
-  // A changed rate takes effect after so long.
-  static constexpr Seconds kLookEvery{0.050};
-
-  // The same rule as `Governor::pace` has for files that we cut ourselves.
-  void Rest(Clock::time_point began, uint64_t step) const {
-    const Seconds took = Clock::now() - began;
-    while (!pace_.closing.load()) {
-      const int64_t rate = std::max<int64_t>(pace_.bytes_per_second.load(), 1);
-      const Seconds due = std::max(Seconds(static_cast<double>(step) / rate),
-                                   took * (1 + pace_.rest.load()));
-      const Seconds left = due - Seconds(Clock::now() - began);
-      if (left <= Seconds(0)) return;
-      std::this_thread::sleep_for(std::min(left, kLookEvery));
-    }
-  }
-
   uint64_t size_;
   const Pace& pace_;
 };
@@ -108,18 +126,21 @@ class CuttingFileSystem final : public rocksdb::FileSystemWrapper {
                                rocksdb::IODebugContext* dbg) override {
     uint64_t size = 0;
     uint64_t links = 0;
-    const uint64_t step = pace_.step_bytes.load();
-    if (IsTrash(name) && FileSystemWrapper::GetFileSize(name, options, &size, dbg).ok() &&
-        size > step && FileSystemWrapper::NumFileLinks(name, options, &links, dbg).ok() &&
-        links == 1) {
-      std::unique_ptr<rocksdb::FSWritableFile> file;
-      if (ReopenWritableFile(name, rocksdb::FileOptions(), &file, dbg).ok()) {
-        // If that fails, the rest goes at once.
-        file->Truncate(step, options, dbg).PermitUncheckedError();
-        file->Close(options, dbg).PermitUncheckedError();
-      }
+    if (!IsTrash(name) || !FileSystemWrapper::GetFileSize(name, options, &size, dbg).ok() ||
+        !FileSystemWrapper::NumFileLinks(name, options, &links, dbg).ok() || links != 1) {
+      return FileSystemWrapper::DeleteFile(name, options, dbg);
     }
-    return FileSystemWrapper::DeleteFile(name, options, dbg);
+    const uint64_t step = pace_.step_bytes();
+    std::unique_ptr<rocksdb::FSWritableFile> file;
+    if (size > step && ReopenWritableFile(name, rocksdb::FileOptions(), &file, dbg).ok()) {
+      // If that fails, the rest goes at once.
+      file->Truncate(step, options, dbg).PermitUncheckedError();
+      file->Close(options, dbg).PermitUncheckedError();
+    }
+    const auto began = Pace::Clock::now();
+    rocksdb::IOStatus status = FileSystemWrapper::DeleteFile(name, options, dbg);
+    pace_.Rest(began, std::min(size, step));
+    return status;
   }
 
  private:
@@ -129,7 +150,7 @@ class CuttingFileSystem final : public rocksdb::FileSystemWrapper {
            name.compare(name.size() - ending.size(), ending.size(), ending) == 0;
   }
 
-  Pace pace_{};
+  Pace pace_;
 };
 
 }  // namespace cairn

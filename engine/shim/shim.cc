@@ -9,7 +9,6 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -37,15 +36,14 @@ struct cairn_file_manager {
 
 extern "C" {
 
-cairn_file_manager* cairn_file_manager_new(int64_t bytes_per_second,
-                                           double trash_ratio_max,
-                                           uint64_t chunk_bytes) {
+// A file manager whose trash goes as `cairn_file_manager_set_pace` says, and not at all before.
+cairn_file_manager* cairn_file_manager_new(double trash_ratio_max, uint64_t chunk_bytes) {
+  // Not 0, or nothing would become trash; so fast that only `disk` waits.
+  constexpr int64_t kNeverWaits = int64_t{1} << 50;
   auto disk = std::make_shared<cairn::CuttingFileSystem>(FileSystem::Default());
-  disk->pace().bytes_per_second = bytes_per_second;
-  disk->pace().step_bytes = chunk_bytes;
   Status status;
   SstFileManager* manager = NewSstFileManager(
-      Env::Default(), disk, nullptr, std::string(), bytes_per_second,
+      Env::Default(), disk, nullptr, std::string(), kNeverWaits,
       /*delete_existing_trash=*/true, &status, trash_ratio_max, chunk_bytes);
   if (manager == nullptr || !status.ok()) {
     delete manager;
@@ -70,12 +68,9 @@ int cairn_options_keep_files_in_doubt(void* options) {
   return 1;
 }
 
-void cairn_file_manager_set_pace(cairn_file_manager* manager, int64_t bytes_per_second,
+void cairn_file_manager_set_pace(cairn_file_manager* manager, uint64_t bytes_per_second,
                                  uint64_t step_bytes, uint32_t rest) {
-  manager->disk->pace().rest = rest;
-  manager->disk->pace().step_bytes = std::max<uint64_t>(step_bytes, 1);
-  manager->disk->pace().bytes_per_second = bytes_per_second;
-  manager->rep->SetDeleteRateBytesPerSecond(bytes_per_second);
+  manager->disk->pace().Set(bytes_per_second, step_bytes, rest);
 }
 
 uint64_t cairn_file_manager_trash_bytes(cairn_file_manager* manager) {
@@ -98,9 +93,14 @@ int cairn_lower_thread_priority(int nice) {
   return setpriority(PRIO_PROCESS, 0, nice);
 }
 
-void cairn_file_manager_free(cairn_file_manager* manager) {
-  // A database that is still open goes on at the pace that was set last.
-  if (manager->rep.use_count() == 1) manager->disk->pace().closing = true;
+// A database that is still open goes on at the pace that was set last; at `bytes_per_second` if that
+// was none.
+void cairn_file_manager_free(cairn_file_manager* manager, uint64_t bytes_per_second) {
+  if (manager->rep.use_count() == 1) {
+    manager->disk->pace().Close();
+  } else {
+    manager->disk->pace().Release(bytes_per_second);
+  }
   delete manager;
 }
 

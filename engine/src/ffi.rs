@@ -37,12 +37,12 @@ struct RawFileManager {
 }
 
 unsafe extern "C" {
-    fn cairn_file_manager_new(rate: i64, ratio: f64, chunk: u64) -> *mut RawFileManager;
+    fn cairn_file_manager_new(ratio: f64, chunk: u64) -> *mut RawFileManager;
     fn cairn_options_set_file_manager(options: *mut c_void, manager: *mut RawFileManager);
     fn cairn_options_keep_files_in_doubt(options: *mut c_void) -> c_int;
-    fn cairn_file_manager_set_pace(manager: *mut RawFileManager, rate: i64, step: u64, rest: u32);
+    fn cairn_file_manager_set_pace(manager: *mut RawFileManager, rate: u64, step: u64, rest: u32);
     fn cairn_file_manager_trash_bytes(manager: *mut RawFileManager) -> u64;
-    fn cairn_file_manager_free(manager: *mut RawFileManager);
+    fn cairn_file_manager_free(manager: *mut RawFileManager, rate: u64);
     fn cairn_lower_thread_priority(nice: c_int) -> c_int;
     fn cairn_verify_file(options: *const c_void, path: *const c_char) -> *mut c_char;
 }
@@ -56,14 +56,17 @@ unsafe impl Send for FileManager {}
 // SAFETY: as above.
 unsafe impl Sync for FileManager {}
 
+/// Bytes per second for a database that outlives its engine while reclaim is paused.
+const ORPHANED_RATE: u64 = 128 << 20;
+
 impl FileManager {
-    /// A manager that frees `bytes_per_second` in steps of at most `chunk_bytes`; not 0.
-    pub(crate) fn new(bytes_per_second: u64, chunk_bytes: u64) -> Result<Self> {
+    /// A manager that frees what is dropped in steps of at most `chunk_bytes`, once its pace is set.
+    pub(crate) fn new(chunk_bytes: u64) -> Result<Self> {
         // RocksDB deletes at once, unpaced, what is more trash than this share of the files it knows; and it does not
         // know of ingested files before the next open. No finite share is enough: of nothing it is nothing.
         let share = f64::INFINITY;
         // SAFETY: no pointers go in; null is checked.
-        let raw = unsafe { cairn_file_manager_new(to_rate(bytes_per_second), share, chunk_bytes) };
+        let raw = unsafe { cairn_file_manager_new(share, chunk_bytes) };
         NonNull::new(raw)
             .map(Self)
             .ok_or_else(|| EngineError::Storage("could not make a file manager".to_owned()))
@@ -75,12 +78,13 @@ impl FileManager {
         unsafe { cairn_options_set_file_manager(options.as_raw_ptr().cast(), self.0.as_ptr()) }
     }
 
-    /// Changes the deletion rate, the bytes of a step (above the chunk: the chunk), neither of them 0, and how many times
+    /// Changes the rate (0: nothing goes), the bytes of a step (above the chunk: the chunk), and how many times
     /// as long as a step took nothing is cut after it. The file being cut follows at its next step.
     pub(crate) fn set_pace(&self, bytes_per_second: u64, step_bytes: u64, rest: u32) {
-        let (manager, rate) = (self.0.as_ptr(), to_rate(bytes_per_second));
         // SAFETY: the manager is alive while `self` is; what it changes are atomics on the C++ side.
-        unsafe { cairn_file_manager_set_pace(manager, rate, step_bytes, rest) }
+        unsafe {
+            cairn_file_manager_set_pace(self.0.as_ptr(), bytes_per_second, step_bytes, rest);
+        }
     }
 
     /// Bytes in the trash that are not yet freed.
@@ -93,7 +97,7 @@ impl FileManager {
 impl Drop for FileManager {
     fn drop(&mut self) {
         // SAFETY: made by `cairn_file_manager_new`, freed once, here.
-        unsafe { cairn_file_manager_free(self.0.as_ptr()) }
+        unsafe { cairn_file_manager_free(self.0.as_ptr(), ORPHANED_RATE) }
     }
 }
 
@@ -119,10 +123,6 @@ pub(crate) fn lower_thread_priority() {
         // Where it is forbidden, everything works as before, only less gently.
         tracing::debug!("the priority of a background thread could not be lowered");
     }
-}
-
-fn to_rate(bytes_per_second: u64) -> i64 {
-    i64::try_from(bytes_per_second).unwrap_or(i64::MAX)
 }
 
 /// Makes compactions cut their output files where the first `length` bytes of the key change.

@@ -60,7 +60,7 @@ struct Bell {
 pub struct GovernorStatus {
     /// Bytes per second that background work may take; 0 for no limit.
     pub rate: u64,
-    /// Bytes per second at which RocksDB frees dropped files.
+    /// Bytes per second at which dropped files are freed; 0 while reclaim is paused.
     pub deletion_rate: u64,
     /// Why, for people: `foreground read p99 1.31x of baseline, above 1.10x`.
     pub reason: String,
@@ -199,7 +199,7 @@ impl Governor {
         self.0.trash.store(bytes, Ordering::Relaxed);
     }
 
-    /// Lets RocksDB free dropped files as slowly as it can, or as fast as it may again.
+    /// Lets RocksDB free no dropped files any more, or as fast as it may again.
     pub(crate) fn set_reclaim_paused(&self, paused: bool) {
         self.0.reclaim_paused.store(paused, Ordering::Relaxed);
         self.ring();

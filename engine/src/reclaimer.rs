@@ -200,8 +200,8 @@ impl ReclaimHandle {
         self.shared.0.wake.notify_all();
     }
 
-    /// Pauses or resumes all reclaim. A step that is under way ends first; what RocksDB has in its trash is
-    /// freed on, as slowly as it can. Without effect if it is so already.
+    /// Pauses or resumes all reclaim. A step that is under way ends first; what RocksDB has in its trash stands
+    /// still too, within a tenth of a second. Without effect if it is so already.
     pub fn pause(&self, paused: bool) {
         let mut state = self.shared.lock();
         if state.paused == paused {

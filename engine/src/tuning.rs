@@ -44,11 +44,11 @@ impl Tuning {
     /// # Errors
     /// RocksDB could not make a file manager.
     pub fn new(options: &Options) -> Result<Self> {
-        // The governor sets the rate as soon as it looks.
-        let file_manager = FileManager::new(
-            DELETION_UNLIMITED,
-            if options.small { 64 << 10 } else { Steps::Alone.bytes() },
-        )?;
+        let chunk_bytes = if options.small { 64 << 10 } else { Steps::Alone.bytes() };
+        let file_manager = FileManager::new(chunk_bytes)?;
+        // Until the governor looks for the first time.
+        let rate = if options.reclaim_paused { 0 } else { DELETION_UNLIMITED };
+        file_manager.set_pace(rate, chunk_bytes, Steps::Alone.rest());
         let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
         let cache = Cache::new_lru_cache(cache_bytes);
         Ok(Self { options: options.clone(), cache, file_manager, applied: false.into() })
@@ -89,7 +89,7 @@ impl Tuning {
         self.applied.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Changes the rate at which RocksDB frees dropped files, not 0, and how it cuts them.
+    /// Changes the rate at which RocksDB frees dropped files, 0 for not at all, and how it cuts them.
     pub(crate) fn set_deletion_pace(&self, bytes_per_second: u64, steps: Steps) {
         self.file_manager.set_pace(bytes_per_second, steps.bytes(), steps.rest());
     }

@@ -17,7 +17,7 @@ use crate::budget::Class;
 use crate::disk::free_bytes;
 use crate::error::{EngineError, Result};
 use crate::family::Family;
-use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals, Steps};
+use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
 use crate::latency::{ByOperation, Latencies, latencies};
 use crate::memory::MemoryUse;
 use crate::open::{Engine, WeakEngine, handle};
@@ -28,9 +28,6 @@ const DOZE: Duration = Duration::from_secs(1);
 
 /// Time between two looks at what changes slowly: free space, readers.
 const SLOW_TICK: Duration = Duration::from_secs(1);
-
-/// The rate of deletion while reclaim is paused.
-const DELETION_PAUSED: u64 = 8 << 20;
 
 /// The numbers at which RocksDB slows writers down; its defaults, which our tuning keeps.
 const LEVEL0_LIMIT: u64 = 20;
@@ -72,7 +69,8 @@ impl Feedback {
 }
 
 fn run(governor: &Governor, engine: &WeakEngine, watch: &mut Watch) {
-    let mut quiet = true;
+    // Trash that was left at the last end goes as soon as the store is open: look soon.
+    let mut quiet = false;
     while next_tick(governor, quiet) {
         let Some(engine) = engine.upgrade() else { return };
         quiet = watch.run_once(&engine, Instant::now());
@@ -110,8 +108,6 @@ struct Watch {
     free_bytes: Option<u64>,
     oldest_reader: Option<Duration>,
     reader_reported: bool,
-    deletion_rate: u64,
-    steps: Steps,
 }
 
 impl Watch {
@@ -129,8 +125,6 @@ impl Watch {
             free_bytes: None,
             oldest_reader: None,
             reader_reported: false,
-            deletion_rate: 0,
-            steps: Steps::Alone,
         }
     }
 
@@ -167,13 +161,13 @@ impl Watch {
             decision.deletion_rate = decision.deletion_rate.min(share.max(DELETION_LEAST));
         }
         if governor.0.reclaim_paused.load(Relaxed) {
-            // What RocksDB has in its trash cannot be stopped, only slowed down.
-            (decision.deletion_rate, decision.steps) = (DELETION_PAUSED, Steps::Shared);
+            // Also of what RocksDB has in its trash nothing goes.
+            decision.deletion_rate = 0;
         }
         if decision.start_afresh {
             self.baseline.start_afresh();
         }
-        self.take_effect(engine, &decision);
+        Self::take_effect(engine, &decision);
         self.report(engine, &decision, &signals, &foreground, elapsed);
         !signals.working() && foreground.operations == 0
     }
@@ -210,14 +204,9 @@ impl Watch {
         (signals, sharers)
     }
 
-    fn take_effect(&mut self, engine: &Engine, decision: &Decision) {
+    fn take_effect(engine: &Engine, decision: &Decision) {
         engine.governor().obey(decision);
-        // The file manager begins to count anew with every change, so small ones are left out.
-        let (old, new) = (self.deletion_rate, decision.deletion_rate);
-        if new.abs_diff(old) > old / 20 || self.steps != decision.steps {
-            (self.deletion_rate, self.steps) = (new, decision.steps);
-            engine.tuning().set_deletion_pace(new, decision.steps);
-        }
+        engine.tuning().set_deletion_pace(decision.deletion_rate, decision.steps);
     }
 
     fn report(
@@ -248,7 +237,7 @@ impl Watch {
         }
         *status = GovernorStatus {
             rate: decision.rate,
-            deletion_rate: self.deletion_rate,
+            deletion_rate: decision.deletion_rate,
             reason,
             reclaim_first: decision.reclaim_first,
             rows_refused: refused,

@@ -100,7 +100,7 @@ fn raw_with_files(
     let data = folder.join("data");
     let db = raw(&tuning, &data);
     for file in 0..6 {
-        ingest_raw(&db, &tuning, folder, file).unwrap();
+        ingest_raw(&db, &tuning, folder, (file, RAW_KEYS)).unwrap();
     }
     (db, tuning, data)
 }
@@ -127,7 +127,7 @@ fn an_ingest_that_begins_a_new_manifest_may_fail_at_every_sync() {
         let folder = tempfile::tempdir().unwrap();
         let (db, tuning, data) = raw_with_files(disk, folder.path());
         disk.fail_sync(syncs + 1);
-        let ingested = ingest_raw(&db, &tuning, folder.path(), 6);
+        let ingested = ingest_raw(&db, &tuning, folder.path(), (6, RAW_KEYS));
         let came = disk.fail_sync(0);
         drop(db);
 

@@ -39,8 +39,7 @@ pub(crate) struct Start {
     /// Where to serve /metrics and /health over HTTP; not at all without it.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// Size in MiB of a file that holds some of the disk back, so that CANCEL JOB, DROP and TRUNCATE work on a full
-    /// one; 0 for none
+    /// Size of the file that holds back space for CANCEL JOB and DROP on a full disk; 0 for none
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     ballast_mib: u32,
     /// Let every existing user in without a password and without encryption. The only way so far.

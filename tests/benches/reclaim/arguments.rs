@@ -23,6 +23,8 @@ pub(super) enum Part {
     Repeat,
     /// What it costs that the engine measures the foreground.
     Cost,
+    /// How long one step takes in which a dropped file is cut.
+    Cut,
 }
 
 /// Measures what a cancelled job costs everybody else, and compares it with the usual ways of undoing it.
@@ -63,7 +65,7 @@ pub(super) struct Arguments {
     /// Bytes of a row's value [200]
     #[arg(long)]
     value_bytes: Option<usize>,
-    /// Length of an idle window [3000]
+    /// A third of the length of a window beside an import [3000]
     #[arg(long)]
     idle_ms: Option<u64>,
     /// The least length of a window with an undo [2000]

@@ -1,6 +1,6 @@
 //! `make bench-reclaim`: what a cancelled job costs everybody else, against the usual ways of undoing one.
 //!
-//! Six parts (see [`arguments::Part`]), each measured in interleaved pairs or repetitions, because idle
+//! Seven parts (see [`arguments::Part`]), each measured in interleaved pairs or repetitions, because idle
 //! latencies of one machine differ from minute to minute by more than what is looked for. Results: a table
 //! for people, all numbers as JSON, and plots. A missed aim is a result and not an error: the exit status
 //! only says whether the program worked.
@@ -9,6 +9,7 @@ mod aims;
 mod arguments;
 mod cancel;
 mod cost;
+mod cut;
 mod disk;
 mod foreground;
 mod governed;
@@ -36,6 +37,7 @@ use arguments::{Arguments, Part, Plan};
 use cancel::AllCancels;
 use clap::Parser as _;
 use cost::Cost;
+use cut::Cut;
 use import::Imports;
 use last_write::LastWrite;
 use machine::Machine;
@@ -90,9 +92,13 @@ fn measure(
         imports: None,
         repeat: None,
         cost: None,
+        cut: None,
     };
     if plan.includes(Part::Cost) {
         results.cost = Some(Cost::measure(plan, progress)?);
+    }
+    if plan.includes(Part::Cut) {
+        results.cut = Some(Cut::measure(folder, plan, progress)?);
     }
     if plan.includes(Part::Strategies) || plan.includes(Part::Quiet) {
         let stores = Stores::make(folder, plan, progress)?;

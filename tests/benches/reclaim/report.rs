@@ -39,6 +39,13 @@ pub(super) fn text(results: &Results, aims: &[Aim]) -> String {
             cost.measured, cost.clock, cost.beside_others, cost.threads
         ));
     }
+    if let Some(cut) = &results.cut {
+        let [short, long] = cut.step_ms;
+        lines.push(String::new());
+        lines.push(format!(
+            "A step in which a file is cut: 1 MiB in {short:.2} ms, 8 MiB in {long:.2} ms"
+        ));
+    }
     verdicts(&mut lines, aims);
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
@@ -205,6 +212,9 @@ fn imports(lines: &mut Vec<String>, imports: &Imports) {
 }
 
 fn verdicts(lines: &mut Vec<String>, aims: &[Aim]) {
+    if aims.is_empty() {
+        return;
+    }
     lines.push(String::new());
     lines.push(format!("{:<54}{:<22}{:<15}verdict", "Aims", "found", "limit"));
     for aim in aims {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::aims::Aim;
 use crate::cancel::AllCancels;
 use crate::cost::Cost;
+use crate::cut::Cut;
 use crate::import::Imports;
 use crate::machine::Machine;
 use crate::pairs::Size;
@@ -21,6 +22,7 @@ pub(super) struct Results {
     pub(super) imports: Option<Imports>,
     pub(super) repeat: Option<Repeat>,
     pub(super) cost: Option<Cost>,
+    pub(super) cut: Option<Cut>,
 }
 
 impl Results {
@@ -35,6 +37,7 @@ impl Results {
             "import": self.imports.as_ref().map(Imports::to_json),
             "repeat": self.repeat.as_ref().map(Repeat::to_json),
             "cost": self.cost.as_ref().map(Cost::to_json),
+            "cut": self.cut.as_ref().map(Cut::to_json),
             "aims": aims.iter().map(Aim::to_json).collect::<Vec<_>>(),
         })
     }
