@@ -11,7 +11,7 @@ ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
 
-.PHONY: help build demo test disk crash soak valgrind bench-reclaim check doc fuzz setup
+.PHONY: help build demo test disk crash soak valgrind bench-reclaim bench-open check doc fuzz setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ valgrind: build ## the engine's tests, which call all of RocksDB's C interface, 
 
 bench-reclaim: setup ## measure what a cancelled job costs everybody else (ARGS=--smoke, ARGS=--help)
 	cargo bench --profile $(PROFILE) --workspace --bench reclaim -- --out $(CURDIR)/target/bench-reclaim $(ARGS)
+
+bench-open: setup ## measure how long a test waits for a store
+	cargo bench --profile $(PROFILE) --workspace --bench open
 
 check: setup ## formatting and lints
 	cargo fmt --all --check

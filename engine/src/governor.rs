@@ -249,7 +249,7 @@ const DELETION: Throttle = Throttle::new(
 /// The rate of deletion when it may go as fast as it can: in steps all the same.
 pub(crate) const DELETION_UNLIMITED: u64 = 16_000_000_000;
 
-/// A step is 8 MiB: no rate may make that hours.
+/// A step is 16 MiB: no rate may make that hours.
 pub(crate) const DELETION_LEAST: u64 = 1 << 20;
 
 /// How dropped files are cut.
@@ -267,7 +267,7 @@ impl Steps {
     pub(crate) const fn bytes(self) -> u64 {
         match self {
             Self::Shared => 1 << 20,
-            Self::Alone => 8 << 20,
+            Self::Alone => 16 << 20,
         }
     }
 

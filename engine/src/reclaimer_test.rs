@@ -90,18 +90,25 @@ fn wait_gone(engine: &Engine, ids: &[SpanId]) {
     }
 }
 
-/// Makes a span with rows in files and in memory beside a neighbour, and lets the engine die at a step of its reclaim.
-/// Answers both.
-fn dies_at(engine: &Engine, point: &str) -> (Claim, Claim) {
+/// Makes a span with rows in files and in memory and a batch that is only staged, beside a neighbour. Answers the
+/// neighbour and that span.
+fn doomed(engine: &Engine) -> (Claim, Claim) {
     let neighbour = ingested(engine, OwnerId::from_raw(1), 1);
     let doomed = ingested(engine, OWNER, 2);
     let mut batch = Batch::new();
     batch.put_row(doomed.span().unwrap(), b"in memory", b"value");
     engine.commit(batch, Sync::Yes).unwrap();
+    let mut writer = SpanWriter::create(engine, &doomed, 2).unwrap();
+    writer.put(&user_key(1000), b"staged").unwrap();
+    writer.finish().unwrap();
+    (neighbour, doomed)
+}
+
+/// Lets the engine die at a step of the reclaim of what [`doomed`] made.
+fn die_at(engine: &Engine, point: &str) {
     engine.crash().arm(point, 1);
     condemn(engine, OWNER);
     wait_dead(engine, point);
-    (neighbour, doomed)
 }
 
 fn wait_dead(engine: &Engine, point: &str) {
@@ -350,7 +357,8 @@ fn every_step_of_reclaim_may_crash_and_is_repeated_without_harm() {
     for point in RECLAIM_POINTS {
         let folder = tempfile::tempdir().unwrap();
         let engine = open(&folder);
-        let (neighbour, doomed) = dies_at(&engine, point);
+        let (neighbour, doomed) = doomed(&engine);
+        die_at(&engine, point);
         engine.shutdown();
         drop(engine);
 

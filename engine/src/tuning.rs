@@ -27,6 +27,8 @@ const LOG_BYTES: usize = 8 << 20;
 /// RocksDB options for one store, and the file manager that paces its deletions.
 pub struct Tuning {
     options: Options,
+    /// Copied, because each new one makes a block cache that nobody uses.
+    defaults: RocksOptions,
     cache: Cache,
     file_manager: FileManager,
     applied: std::sync::atomic::AtomicBool,
@@ -51,7 +53,13 @@ impl Tuning {
         file_manager.set_pace(rate, chunk_bytes, Steps::Alone.rest());
         let cache_bytes = usize::try_from(options.block_cache_bytes).unwrap_or(usize::MAX);
         let cache = Cache::new_lru_cache(cache_bytes);
-        Ok(Self { options: options.clone(), cache, file_manager, applied: false.into() })
+        Ok(Self {
+            options: options.clone(),
+            defaults: RocksOptions::default(),
+            cache,
+            file_manager,
+            applied: false.into(),
+        })
     }
 
     /// What must be set on the options of every database that we work in: readers do not unlink files
@@ -113,7 +121,7 @@ impl Tuning {
     /// Options of a database that we open ourselves.
     pub(crate) fn database_options(&self) -> RocksOptions {
         let options = &self.options;
-        let mut db = RocksOptions::default();
+        let mut db = self.defaults.clone();
         db.create_if_missing(true);
         db.create_missing_column_families(true);
         db.set_max_open_files(-1);
@@ -126,6 +134,10 @@ impl Tuning {
         db.set_keep_log_file_num(4);
         if options.small {
             db.set_max_file_opening_threads(1);
+            // What is preallocated of MANIFEST and log is memory at once where a test has its store in memory: 78 MiB
+            // by default, and most of the time that it took to open.
+            db.set_manifest_preallocation_size(64 << 10);
+            db.set_max_total_wal_size(1 << 20);
         } else {
             db.set_max_total_wal_size(512 << 20);
         }
@@ -135,7 +147,7 @@ impl Tuning {
     /// Options of one family.
     pub(crate) fn family_options(&self, family: Family) -> RocksOptions {
         let (options, cache) = (&self.options, &self.cache);
-        let mut cf = RocksOptions::default();
+        let mut cf = self.defaults.clone();
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(cache);
         table.set_bloom_filter(10.0, false);

@@ -112,7 +112,8 @@ impl TestJobs {
     }
 
     /// As [`TestJobs::new`], in memory where the system has a file system there (`/dev/shm`), else on disk: opens
-    /// and syncs in a fraction of the time, and is otherwise the same. For many short tests, and for fuzz targets.
+    /// and closes in half of the time (`make bench-open`), and is otherwise the same. For many short tests, and for fuzz
+    /// targets.
     pub async fn in_memory(register: impl Fn(&Jobs) + Send + Sync + 'static) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         Self::new_in(dir, register).await
@@ -167,11 +168,16 @@ impl TestJobs {
 
     /// Shuts down in order, and opens again.
     pub async fn reopen(&mut self) {
-        self.close().await;
+        self.stop().await;
         self.open().await;
     }
 
-    async fn close(&mut self) {
+    /// Shuts down in order, and removes the store. One that is dropped without it stops in the background.
+    pub async fn close(mut self) {
+        self.stop().await;
+    }
+
+    async fn stop(&mut self) {
         if let Some(jobs) = self.jobs.take() {
             soon("shutdown", jobs.shutdown()).await;
         }

@@ -4,7 +4,6 @@ mod acceptance;
 mod catalog;
 mod changes;
 mod jobs;
-mod model;
 mod prepared;
 mod psql;
 mod session;

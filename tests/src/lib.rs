@@ -8,9 +8,12 @@ mod client;
 mod data;
 mod disk;
 pub mod kill;
+pub mod model;
 mod random;
 mod script;
 mod server;
+pub mod session;
+pub mod wire;
 
 pub use client::{Client, Notices, Refused};
 pub use data::{lineitems, write_file};

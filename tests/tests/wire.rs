@@ -10,13 +10,9 @@
 
 use std::time::{Duration, Instant};
 
+use cairn_tests::wire::{Message, startup, tags, talk, text};
 use cairn_tests::{Random, Server};
 use futures::StreamExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
-/// Longest time until a connection ends after its client has closed its half; only a hang reaches it.
-const HANGS: Duration = Duration::from_secs(20);
 
 /// Conversations at the same time.
 const TOGETHER: usize = 20;
@@ -69,39 +65,6 @@ const PARAMETERS: [&[u8]; 10] = [
     b"\0\x02\xff\xff\x40\0\0\x01\x27\x0f\x27\x0f",
     b"2026-01-01 00:00:00+00",
 ];
-
-/// A message: its tag (none for those of the startup) and its body.
-struct Message {
-    tag: Option<u8>,
-    body: Vec<u8>,
-}
-
-impl Message {
-    fn new(tag: u8, body: Vec<u8>) -> Self {
-        Self { tag: Some(tag), body }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend(self.tag);
-        out.extend((self.body.len() as u32 + 4).to_be_bytes());
-        out.extend(&self.body);
-    }
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    out.extend(text.as_bytes());
-    out.push(0);
-}
-
-fn startup(user: &str) -> Message {
-    let mut body = 196_608_u32.to_be_bytes().to_vec();
-    for (name, value) in [("user", user), ("database", "defaultdb"), ("client_encoding", "UTF8")] {
-        text(&mut body, name);
-        text(&mut body, value);
-    }
-    body.push(0);
-    Message { tag: None, body }
-}
 
 fn request(code: u32, random: &mut Random) -> Message {
     let mut body = code.to_be_bytes().to_vec();
@@ -243,54 +206,6 @@ fn change(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Sends the bytes in pieces, closes this half, and reads to the end. What came, and whether it ended by a reset.
-async fn talk(address: &str, bytes: &[u8], random: &mut Random) -> (Vec<u8>, bool) {
-    let mut socket = TcpStream::connect(address).await.expect("the server accepts");
-    socket.set_nodelay(true).expect("a socket");
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let length = if random.chance(70) { rest.len() } else { 1 + random.index(rest.len()) };
-        let (piece, after) = rest.split_at(length);
-        if socket.write_all(piece).await.is_err() {
-            // It has seen enough.
-            break;
-        }
-        rest = after;
-    }
-    let _ = socket.shutdown().await;
-    let mut answer = Vec::new();
-    let read = tokio::time::timeout(HANGS, socket.read_to_end(&mut answer)).await;
-    let read = read.expect("the connection ends");
-    (answer, read.is_err())
-}
-
-/// Tags of the messages in an answer.
-///
-/// # Errors
-/// What is not a whole message of the protocol.
-fn tags(mut answer: &[u8]) -> Result<Vec<u8>, String> {
-    let mut tags = Vec::new();
-    // The answers to requests for encryption have no length.
-    while let [b'N', rest @ ..] = answer {
-        if matches!(rest, [0, 0, ..]) {
-            break;
-        }
-        answer = rest;
-    }
-    while let [tag, a, b, c, d, rest @ ..] = answer {
-        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-        if !b"RSKZTDCENnts123IvVAGHWdc".contains(tag) {
-            return Err(format!("a message of the unknown type {tag}"));
-        }
-        let Some(body) = length.checked_sub(4).and_then(|length| rest.get(length..)) else {
-            return Err(format!("{} of {length} bytes of {:?}", rest.len() + 4, *tag as char));
-        };
-        tags.push(*tag);
-        answer = body;
-    }
-    if answer.is_empty() { Ok(tags) } else { Err(format!("{} bytes behind", answer.len())) }
-}
-
 fn memory(server: &Server) -> u64 {
     let pid = server.pid().expect("the server runs");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
@@ -298,11 +213,16 @@ fn memory(server: &Server) -> u64 {
     line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// How many of the bytes that are left are sent next.
+fn piece(rest: usize, random: &mut Random) -> usize {
+    if random.chance(70) { rest } else { 1 + random.index(rest) }
+}
+
 /// One conversation, and what has to hold of its answer.
 async fn converse(address: &str, seed: u64, number: u64) {
     let mut random = Random::new(seed).fork(number);
     let (bytes, whole) = conversation(&mut random);
-    let (answer, reset) = talk(address, &bytes, &mut random).await;
+    let (answer, reset) = talk(address, &bytes, |rest| piece(rest, &mut random)).await;
     match tags(&answer) {
         Ok(tags) => {
             let answered = tags.iter().filter(|tag| **tag == b'Z').count() == 2;
@@ -334,7 +254,7 @@ async fn a_message_that_ends_too_early_is_answered_with_what_is_wrong() {
         let mut bytes = Vec::new();
         startup("root").write(&mut bytes);
         Message::new(tag, Vec::new()).write(&mut bytes);
-        let (answer, _) = talk(server.address(), &bytes, &mut Random::new(1)).await;
+        let (answer, _) = talk(server.address(), &bytes, |rest| rest).await;
         let tags = tags(&answer).expect("whole messages");
         assert_eq!(tags.iter().filter(|said| **said == b'E').count(), 1, "{}", tag as char);
         let text = String::from_utf8_lossy(&answer);

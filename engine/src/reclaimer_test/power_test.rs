@@ -1,6 +1,9 @@
 //! Power cuts and a MANIFEST that fails, by RocksDB's own fault-injection file system: what RocksDB did not sync is
-//! really lost. Files that we write ourselves are safe here; `tests/tests/kill.rs` cuts the power of those as well,
-//! on a disk of our own.
+//! really lost. Of the files that we make ourselves (staged files, kept links, their folders) names are lost: all that
+//! came since the span was made, or all that went, or both, synced or not, which is more than a power cut may do.
+//! `tests/tests/kill.rs` cuts the power of everything at random moments, on a disk of our own.
+
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::error::Result;
@@ -158,37 +161,134 @@ fn a_manifest_that_cannot_be_synced_loses_nothing_even_if_the_power_goes_then() 
     with_failing_syncs_of_both(disk, |engine| cut(disk, engine));
 }
 
+/// Names of our own in a store, shorter ones first, with what is in the files; `None` for a folder.
+fn own_names(store: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    fn visit(folder: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            let bytes = if path.is_dir() { None } else { Some(std::fs::read(&path).unwrap()) };
+            visit(&path, found);
+            found.insert(path, bytes);
+        }
+    }
+    let mut found = BTreeMap::new();
+    for kind in [crate::claim::STAGING, crate::trash::TRASH] {
+        visit(&store.join(kind), &mut found);
+    }
+    found
+}
+
+/// Which names of our own are lost.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    None,
+    /// Those that came.
+    New,
+    /// That they went.
+    Removals,
+    Both,
+}
+
+const LOST: [Lost; 4] = [Lost::None, Lost::New, Lost::Removals, Lost::Both];
+
+/// Makes names of our own what they were `before`. Answers how many that were.
+fn lose(store: &Path, before: &BTreeMap<PathBuf, Option<Vec<u8>>>, lost: Lost) -> usize {
+    let now = own_names(store);
+    let mut count = 0;
+    if matches!(lost, Lost::New | Lost::Both) {
+        for (path, bytes) in now.iter().rev().filter(|(path, _)| !before.contains_key(*path)) {
+            match bytes {
+                None => std::fs::remove_dir(path).unwrap(),
+                Some(_) => std::fs::remove_file(path).unwrap(),
+            }
+            count += 1;
+        }
+    }
+    if matches!(lost, Lost::Removals | Lost::Both) {
+        for (path, bytes) in before.iter().filter(|(path, _)| !now.contains_key(*path)) {
+            match bytes {
+                None => std::fs::create_dir(path).unwrap(),
+                Some(bytes) => std::fs::write(path, bytes).unwrap(),
+            }
+            count += 1;
+        }
+    }
+    count
+}
+
 #[test]
 fn the_power_may_go_at_every_step_of_ingest() {
-    for point in
-        ["ingest.before_intent", "ingest.after_intent", "ingest.before_mark", "ingest.after_mark"]
-    {
+    let points =
+        ["ingest.before_intent", "ingest.after_intent", "ingest.before_mark", "ingest.after_mark"];
+    let mut lost_names = 0;
+    for (point, lost) in points.into_iter().flat_map(|point| LOST.map(|lost| (point, lost))) {
         let (folder, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::that_loses());
         let engine = open_on(disk, &folder);
         let claim = ingested(&engine, OWNER, 1);
+        let before = own_names(folder.path());
         engine.crash().arm(point, 1);
         ingest_next(&engine, &claim, 1).unwrap_err();
         cut(disk, engine);
+        lost_names += lose(folder.path(), &before, lost);
 
         let engine = open_on(disk, &folder);
         let ingested = matches!(point, "ingest.before_mark" | "ingest.after_mark");
-        assert_eq!(whole_batches(&engine, &claim), u32::from(ingested), "{point}");
+        assert_eq!(whole_batches(&engine, &claim), u32::from(ingested), "{point}, {lost:?}");
     }
+    assert!(lost_names > 0, "staged files were lost");
 }
 
 #[test]
 fn the_power_may_go_at_every_step_of_reclaim() {
-    for point in RECLAIM_POINTS {
+    // These come when nobody else has a link to a kept file any more.
+    let late = [
+        "reclaim.before_cut",
+        "reclaim.after_cut",
+        "reclaim.before_finish",
+        "reclaim.after_finish",
+    ];
+    let points: std::collections::BTreeSet<&str> = RECLAIM_POINTS.into_iter().chain(late).collect();
+    let mut lost_names = [0; LOST.len()];
+    for (point, lost) in points.into_iter().flat_map(|point| LOST.map(|lost| (point, lost))) {
         let (folder, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::that_loses());
         let engine = open_on(disk, &folder);
-        let (neighbour, doomed) = dies_at(&engine, point);
+        let (neighbour, doomed) = doomed(&engine);
+        // A checkpoint's links: files that are dropped then are kept by a link of our own.
+        let checkpoint = folder.path().join("checkpoints/held");
+        std::fs::create_dir_all(&checkpoint).unwrap();
+        for file in std::fs::read_dir(engine.data_path()).unwrap().map(|entry| entry.unwrap()) {
+            if file.path().extension().is_some_and(|extension| extension == "sst") {
+                std::fs::hard_link(file.path(), checkpoint.join(file.file_name())).unwrap();
+            }
+        }
+        let before = own_names(folder.path());
+        let released = late.contains(&point);
+        engine.crash().arm(point, 1);
+        condemn(&engine, OWNER);
+        if released {
+            until("it waits for the checkpoint", || {
+                own_names(folder.path()).keys().any(|path| in_trash(path))
+            });
+            std::fs::remove_dir_all(&checkpoint).unwrap();
+        }
+        wait_dead(&engine, point);
         cut(disk, engine);
+        lost_names[lost as usize] += lose(folder.path(), &before, lost);
 
         let engine = open_on(disk, &folder);
+        if !released {
+            std::fs::remove_dir_all(&checkpoint).unwrap();
+        }
         wait_gone(&engine, &[doomed.id]);
         assert_clean(&engine, doomed.id, &BTreeMap::new());
-        assert_eq!(rows(&engine, neighbour.span().unwrap()), 500, "after {point}");
+        assert_eq!(rows(&engine, neighbour.span().unwrap()), 500, "after {point}, {lost:?}");
     }
+    let [_, new, removals, _] = lost_names;
+    assert!(new > 0 && removals > 0, "kept links and removals of staged files were lost");
+}
+
+fn in_trash(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == crate::trash::TRASH)
 }
 
 #[test]

@@ -322,9 +322,10 @@ async fn a_kind_with_an_undo_whose_code_is_absent_waits_and_one_without_does_not
         assert_eq!(cancel(&test, id).await, CancelOutcome::Requested);
     }
     ends(&test, plain, State::Canceled).await;
-    let waits = |view: &crate::JobView| view.running_status.contains("to be registered");
-    let view = soon("the wait", test.jobs().wait_until(undoing, waits)).await.unwrap();
-    assert_eq!(view.state, State::Reverting);
+    let waits = |view: &crate::JobView| {
+        view.state == State::Reverting && view.running_status.contains("to be registered")
+    };
+    soon("the wait", test.jobs().wait_until(undoing, waits)).await.unwrap();
     test.jobs().register(super::kinds::Script::<true>(stage.clone()));
     ends(&test, undoing, State::Canceled).await;
     assert_eq!(stage.undone.load(Ordering::SeqCst), 1);

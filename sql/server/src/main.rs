@@ -13,7 +13,6 @@ mod sql;
 mod start;
 mod table;
 mod terminal;
-mod wire;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -7,7 +7,7 @@
 
 use crate::metrics::{self, Recorder};
 use crate::terminal::{complain, say};
-use crate::wire;
+use cairn_server::wire;
 use cairn_sql::{Database, DatabaseOptions, SqlError};
 use clap::Args;
 use std::fmt::Write as _;
@@ -142,7 +142,7 @@ fn log_to_stderr() {
     // A panic is an error in the log like any other; the statement or task it happened in reports it too.
     // One in the decoder of the wire protocol is a mistake of the client, which hears of it.
     std::panic::set_hook(Box::new(|panic| {
-        if crate::wire::is_decoding() {
+        if wire::is_decoding() {
             tracing::debug!(reason = %panic, "a client sent a malformed message");
         } else {
             tracing::error!(%panic, "panic");

@@ -21,7 +21,7 @@ use cairn_sql::Database;
 use cancel::CancelKeys;
 use connection::Connection;
 use contained::contained;
-pub(crate) use contained::is_decoding;
+pub use contained::is_decoding;
 use errors::{fatal, panicked};
 use extended::Statement;
 use futures::{FutureExt, StreamExt};
@@ -45,8 +45,9 @@ const DRAIN_END: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (too many open files), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves connections until `stop` fires, then lets running statements end and returns.
-pub(crate) async fn serve(listener: TcpListener, database: Database, stop: CancellationToken) {
+/// Serves connections until `stop` fires, then lets running statements end and returns: after 3 seconds they are
+/// cancelled, after 5 more their connections are dropped. The database stays open; whoever opened it shuts it down.
+pub async fn serve(listener: TcpListener, database: Database, stop: CancellationToken) {
     let keys = Arc::new(CancelKeys::default());
     let mut connections = JoinSet::new();
     loop {

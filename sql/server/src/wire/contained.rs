@@ -10,8 +10,9 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread decodes a message: a panic is no mistake of ours then.
-pub(crate) fn is_decoding() -> bool {
+/// Whether this thread decodes a message: a panic is no mistake of ours then, but the client's, who hears of it. For a
+/// panic hook that would log it.
+pub fn is_decoding() -> bool {
     DECODING.get()
 }
 

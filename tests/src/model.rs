@@ -1,30 +1,34 @@
-//! The whole stack against a map: random statements on a few tables, with restarts and with deaths at random durable
-//! steps, and a plain model of what must be there.
+//! The whole stack against a map: statements on a few tables, with restarts and with deaths at durable steps, and a plain
+//! model of what must be there.
 //!
 //! Strategy: a list of operations (CREATE, DROP, TRUNCATE, INSERT, UPDATE, DELETE, IMPORT to its end, IMPORT that is
-//! cancelled, restart, death at the nth durable step from now), which proptest makes shorter when it fails.
+//! cancelled, restart, death at the nth durable step from now), each made from three bytes: by proptest, which makes a
+//! list shorter when it fails, or by libFuzzer.
 //!
 //! Invariants: a statement answers what the model answers, rows or SQLSTATE; after a death the database is as before
 //! the statement that was under way, or as after it, wholly; in the end no job is unfinished, no tombstone is left, and
 //! the doctor finds nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cairn_jobs::{JobId, State};
-use proptest::prelude::*;
+use cairn_sql::{Database, DatabaseOptions, Session, SqlError, doctor};
 use tempfile::TempDir;
 
-use super::{Client, Said};
-use crate::database::{Database, DatabaseOptions};
-use crate::error::SqlError;
+use crate::session::{Said, say};
 
 /// Longest time for anything that has to happen; only a hang reaches it.
 const HANGS: Duration = Duration::from_secs(30);
 
+/// Operations in a list at most.
+pub const OPS_MAX: usize = 30;
+
 /// The rows of each table that exists.
 type Tables = BTreeMap<u8, BTreeMap<i64, String>>;
 
+/// Something that is done to the database.
 #[derive(Clone, Debug)]
 enum Op {
     Create(u8),
@@ -41,20 +45,24 @@ enum Op {
     Die(u32),
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let (table, key, value) = (0..3_u8, 0..8_i64, 0..4_u8);
-    prop_oneof![
-        4 => table.clone().prop_map(Op::Create),
-        1 => table.clone().prop_map(Op::Drop),
-        1 => table.clone().prop_map(Op::Truncate),
-        4 => (table.clone(), key.clone(), value.clone()).prop_map(|(t, k, v)| Op::Insert(t, k, v)),
-        2 => (table.clone(), key.clone(), value).prop_map(|(t, k, v)| Op::Update(t, k, v)),
-        2 => (table.clone(), key).prop_map(|(t, k)| Op::Delete(t, k)),
-        3 => (table.clone(), 1..300_i64).prop_map(|(t, rows)| Op::Import(t, rows)),
-        3 => (table, 1..300_i64).prop_map(|(t, rows)| Op::ImportAndCancel(t, rows)),
-        1 => Just(Op::Restart),
-        3 => (1..60_u32).prop_map(Op::Die),
-    ]
+impl Op {
+    /// Any three bytes are one: what it does, as often as here; to which table and key; how many, or which value.
+    fn from_bytes([kind, place, number]: [u8; 3]) -> Self {
+        let (table, key, value) = (place % 3, i64::from(place / 3 % 8), number % 4);
+        let rows = 1 + (i64::from(place / 3) * 256 + i64::from(number)) % 299;
+        match kind % 24 {
+            0..4 => Self::Create(table),
+            4 => Self::Drop(table),
+            5 => Self::Truncate(table),
+            6..10 => Self::Insert(table, key, value),
+            10..12 => Self::Update(table, key, value),
+            12..14 => Self::Delete(table, key),
+            14..17 => Self::Import(table, rows),
+            17..20 => Self::ImportAndCancel(table, rows),
+            20 => Self::Restart,
+            _ => Self::Die(1 + u32::from(number) % 59),
+        }
+    }
 }
 
 /// The model: does it to the tables, and answers how many rows changed, or the SQLSTATE.
@@ -117,35 +125,48 @@ enum Outcome {
 struct Mortal {
     folder: TempDir,
     db: Database,
-    client: Client,
+    session: Session,
 }
 
 impl Mortal {
-    fn born() -> Self {
-        let folder = TempDir::new().unwrap();
-        let (db, client) = Self::open(&folder);
-        Self { folder, db, client }
+    fn born(place: &Path) -> Self {
+        Self::open(TempDir::new_in(place).expect("a folder can be made"))
     }
 
-    fn open(folder: &TempDir) -> (Database, Client) {
-        let db = Database::open(DatabaseOptions::small(folder.path())).unwrap();
-        let client = Client(db.session("root", "defaultdb").unwrap());
-        (db, client)
+    fn open(folder: TempDir) -> Self {
+        let db = Database::open(DatabaseOptions::small(folder.path())).expect("it opens");
+        let session = db.session("root", "defaultdb").expect("root exists");
+        Self { folder, db, session }
+    }
+
+    async fn close(self) -> TempDir {
+        let Self { folder, db, session } = self;
+        let stopped = tokio::time::timeout(HANGS, db.shutdown()).await;
+        stopped.expect("a shutdown ends, also of the dead");
+        drop((session, db));
+        folder
     }
 
     async fn restart(self) -> Self {
-        let Self { folder, db, client } = self;
-        let stopped = tokio::time::timeout(HANGS, db.shutdown()).await;
-        stopped.expect("a shutdown ends, also of the dead");
-        drop((client, db));
-        let (db, client) = Self::open(&folder);
-        Self { folder, db, client }
+        Self::open(self.close().await)
+    }
+
+    async fn say(&self, sql: &str) -> Result<Said, SqlError> {
+        say(&self.session, sql).await
     }
 
     /// Waits until no job is under way.
     async fn settle(&self) {
         let began = Instant::now();
-        while self.db.jobs().list().await.unwrap().iter().any(|job| !job.state.is_terminal()) {
+        while self
+            .db
+            .jobs()
+            .list()
+            .await
+            .expect("jobs can be listed")
+            .iter()
+            .any(|job| !job.state.is_terminal())
+        {
             assert!(began.elapsed() < HANGS, "{:?}", self.db.jobs().list().await);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -170,7 +191,7 @@ impl Mortal {
             Op::ImportAndCancel(t, rows) => return self.import_and_cancel(t, rows).await,
             Op::Restart | Op::Die(_) => return Ok(Outcome::Done(None)),
         };
-        let said = self.client.try_run(&sql).await?;
+        let said = self.say(&sql).await?;
         Ok(Outcome::Done(changed(&said)))
     }
 
@@ -182,21 +203,21 @@ impl Mortal {
             _ => (0..rows).rev().map(line).collect(),
         };
         let name = format!("rows-{rows}.csv");
-        std::fs::write(self.db.external_dir().join(&name), text).unwrap();
+        std::fs::write(self.db.external_dir().join(&name), text).expect("a file can be written");
         format!("IMPORT INTO t{t} CSV DATA ('nodelocal://1/{name}')")
     }
 
     async fn import_and_cancel(&self, t: u8, rows: i64) -> Result<Outcome, SqlError> {
         let import = format!("{} WITH detached", self.import(t, rows));
-        let said = self.client.try_run(&import).await?;
+        let said = self.say(&import).await?;
         let id: i64 = said.rows[0][0].parse().expect("the id of a job");
-        match self.client.try_run(&format!("CANCEL JOB {id}")).await {
+        match self.say(&format!("CANCEL JOB {id}")).await {
             Ok(_) => {}
             // It was faster.
             Err(error) if error.code == "55000" => {}
             Err(error) => return Err(error),
         }
-        let job = self.db.jobs().wait(JobId::from_raw(id).unwrap()).await?;
+        let job = self.db.jobs().wait(JobId::from_raw(id).expect("it is one")).await?;
         match job.state {
             State::Succeeded => Ok(Outcome::Done(None)),
             State::Canceled => Ok(Outcome::Canceled),
@@ -208,9 +229,9 @@ impl Mortal {
     async fn tables(&self) -> Tables {
         let mut tables = Tables::new();
         for t in 0..3 {
-            match self.client.try_run(&format!("SELECT k, v FROM t{t}")).await {
+            match self.say(&format!("SELECT k, v FROM t{t}")).await {
                 Ok(said) => {
-                    let row = |row: Vec<String>| (row[0].parse().unwrap(), row[1].clone());
+                    let row = |row: Vec<String>| (row[0].parse().expect("a key"), row[1].clone());
                     tables.insert(t, said.rows.into_iter().map(row).collect());
                 }
                 Err(error) => assert_eq!(error.code, "42P01"),
@@ -219,18 +240,18 @@ impl Mortal {
         tables
     }
 
-    /// Nothing is under way and nothing is left.
-    async fn assert_clean(&self) {
+    /// Waits until nothing is under way and nothing is left.
+    async fn until_clean(&self) {
         self.settle().await;
         let began = Instant::now();
-        while self.client.rows("SELECT reason FROM cairn.tombstones").await
-            != [] as [Vec<String>; 0]
-        {
-            let left = self.client.rows("SELECT * FROM cairn.tombstones").await;
-            assert!(began.elapsed() < HANGS, "a tombstone is left: {left:?}");
+        loop {
+            let left = self.say("SELECT * FROM cairn.tombstones").await.expect("they can be read");
+            if left.rows.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < HANGS, "a tombstone is left: {:?}", left.rows);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        assert_eq!(crate::doctor::check(self.db.engine()).unwrap(), []);
     }
 }
 
@@ -247,8 +268,14 @@ async fn death(db: &Database) {
     }
 }
 
-async fn check(ops: &[Op]) {
-    let mut mortal = Mortal::born();
+/// Does what the bytes say, [`OPS_MAX`] operations at most, to a new store in the folder `place`.
+///
+/// # Panics
+/// If an invariant does not hold.
+pub async fn check(data: &[u8], place: &Path) {
+    let (ops, _) = data.as_chunks();
+    let ops: Vec<Op> = ops.iter().take(OPS_MAX).copied().map(Op::from_bytes).collect();
+    let mut mortal = Mortal::born(place);
     let mut tables = Tables::new();
     for (number, op) in ops.iter().enumerate() {
         match op {
@@ -299,30 +326,10 @@ async fn check(ops: &[Op]) {
         mortal = mortal.restart().await;
     }
     assert_eq!(mortal.tables().await, tables);
-    mortal.assert_clean().await;
+    mortal.until_clean().await;
     let mortal = mortal.restart().await;
     assert_eq!(mortal.tables().await, tables, "after a restart");
-    mortal.assert_clean().await;
-}
-
-/// A few seconds of them; `CAIRN_CASES` for more.
-fn cases() -> u32 {
-    std::env::var("CAIRN_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: cases(),
-        max_shrink_iters: 60,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn random_statements_restarts_and_deaths_leave_what_a_map_holds(
-        ops in proptest::collection::vec(op(), 1..30),
-    ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        runtime.block_on(check(&ops));
-    }
+    mortal.until_clean().await;
+    let folder = mortal.close().await;
+    assert_eq!(doctor(folder.path()).expect("it can be checked"), []);
 }
