@@ -204,7 +204,9 @@ pub(super) fn ratios(size: &Size, path: &Path) -> Result<(), String> {
         .bold_line_style(PALE)
         .axis_style(GREY)
         .disable_mesh()
+        // One is drawn even of none.
         .x_labels(0)
+        .x_label_formatter(&|_| String::new())
         .y_labels(0)
         .draw()
         .map_err(failed)?;
