@@ -13,8 +13,8 @@ use crate::progress::Progress;
 
 const MIB: u64 = 1 << 20;
 
-/// Steps beside a foreground, and without one (`cairn_engine`'s `governor::Steps`).
-const STEPS: [u64; 2] = [MIB, 16 * MIB];
+/// Steps beside a foreground, and without one (`cairn_engine`'s `governor::Steps`), and what both were before.
+const STEPS: [u64; 3] = [MIB, 16 * MIB, 8 * MIB];
 
 /// What is cut: as long as a sorted file.
 const FILE_BYTES: u64 = 64 * MIB;
@@ -24,9 +24,9 @@ const FILES_SMOKE: usize = 1;
 /// Between two steps, so that each meets a disk that rests.
 const REST: Duration = Duration::from_millis(5);
 
-/// Milliseconds of a step, as medians: of 1 MiB and of 16.
+/// Milliseconds of a step, as medians: of 1 MiB, of 16 and of 8.
 pub(super) struct Cut {
-    pub(super) step_ms: [f64; 2],
+    pub(super) step_ms: [f64; STEPS.len()],
 }
 
 impl Cut {
@@ -50,7 +50,8 @@ impl Cut {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        json!({ "step_1_mib_ms": self.step_ms[0], "step_16_mib_ms": self.step_ms[1] })
+        let [short, long, before] = self.step_ms;
+        json!({ "step_1_mib_ms": short, "step_16_mib_ms": long, "step_8_mib_ms": before })
     }
 }
 

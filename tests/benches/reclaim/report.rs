@@ -40,10 +40,10 @@ pub(super) fn text(results: &Results, aims: &[Aim]) -> String {
         ));
     }
     if let Some(cut) = &results.cut {
-        let [short, long] = cut.step_ms;
+        let [short, long, before] = cut.step_ms;
         lines.push(String::new());
         lines.push(format!(
-            "A step in which a file is cut: 1 MiB in {short:.2} ms, 16 MiB in {long:.2} ms"
+            "A step in which a file is cut: 1 MiB in {short:.2} ms, 8 MiB in {before:.2} ms, 16 MiB in {long:.2} ms"
         ));
     }
     verdicts(&mut lines, aims);
