@@ -154,9 +154,13 @@ impl CrashPlan {
         }
     }
 
+    /// Whatever is asked for: the dead stay dead.
     fn set(&self, mode: Mode) {
-        *self.mode() = mode;
-        self.active.store(true, Ordering::Relaxed);
+        let mut now = self.mode();
+        if !matches!(*now, Mode::Dead(_)) {
+            *now = mode;
+            self.active.store(true, Ordering::Relaxed);
+        }
     }
 
     fn mode(&self) -> MutexGuard<'_, Mode> {
@@ -186,6 +190,18 @@ mod tests {
         let plan = CrashPlan::default();
         assert!(plan.point("a").is_ok() && plan.alive().is_ok() && !plan.is_dead());
         assert!(plan.recorded().is_empty());
+    }
+
+    #[test]
+    fn the_dead_stay_dead_whatever_is_asked_for() {
+        let plan = CrashPlan::default();
+        plan.arm_any(1);
+        assert!(plan.point("a").is_err());
+        plan.arm_any(2);
+        plan.arm("b", 1);
+        plan.record();
+        plan.disarm();
+        assert!(plan.is_dead() && plan.point("c").is_err());
     }
 
     #[test]
