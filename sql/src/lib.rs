@@ -48,10 +48,10 @@ mod relations;
 mod rewrite;
 #[cfg(feature = "store")]
 mod session;
-#[cfg(test)]
-mod statements_test;
 #[cfg(feature = "store")]
 mod table;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "store")]
 mod variables;
 #[cfg(feature = "store")]

@@ -389,7 +389,7 @@ pub(crate) fn panicked(error: tokio::task::JoinError) -> SqlError {
 
 #[cfg(test)]
 mod tests {
-    use crate::statements_test::Fresh;
+    use crate::tests::Fresh;
 
     #[tokio::test]
     async fn a_panic_ends_its_statement_only() {
