@@ -89,7 +89,7 @@ impl CrashPlan {
         self.alive().is_err()
     }
 
-    /// From now on, writes down the name of every point that is reached.
+    /// From now on, writes down the name of every point that is reached, unless the engine is dead.
     pub fn record(&self) {
         self.set(Mode::Record(Vec::new()));
     }
@@ -103,12 +103,12 @@ impl CrashPlan {
         }
     }
 
-    /// Lets the engine die the `nth` time (from 1) that the point `name` is reached.
+    /// Lets the engine die the `nth` time (from 1) that the point `name` is reached. Nothing changes for one that is dead.
     pub fn arm(&self, name: &str, nth: u32) {
         self.set(armed(name, nth, false));
     }
 
-    /// Lets the engine die at the `nth` point (from 1) that is reached from now on, whatever its name: a
+    /// Lets the engine die at the `nth` point (from 1) that is reached from now on, whatever its name, unless it is dead: a
     /// test that counts up until the engine lives has tried every point there is.
     pub fn arm_any(&self, nth: u32) {
         self.set(Mode::ArmedAny { passes_left: nth.saturating_sub(1) });

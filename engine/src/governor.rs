@@ -238,7 +238,7 @@ const WORK: Throttle = Throttle::new(
 );
 
 /// Bytes of dropped files. The most is caution and not a measure: what four times as much does was not told apart from the
-/// noise of a disk, but freeing costs processors too, and a job of 10 GB is back in 20 s. (Pebble frees 128 MiB/s.)
+/// noise of a disk, but freeing costs processors too. (Pebble frees 128 MiB/s.)
 const DELETION: Throttle = Throttle::new(
     128.0 * MIB,
     64.0 * MIB,

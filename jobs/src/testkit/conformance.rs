@@ -39,10 +39,11 @@
 //!     }
 //! }
 //!
-//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+//! # #[tokio::main]
+//! # async fn main() {
 //! let tried = conformance::<Climb>().await;
 //! assert_eq!(tried.checkpoints, 2);
-//! # });
+//! # }
 //! ```
 
 use std::collections::BTreeMap;
