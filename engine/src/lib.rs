@@ -72,6 +72,8 @@ mod latches;
 #[cfg(feature = "store")]
 mod latency;
 #[cfg(feature = "store")]
+mod log;
+#[cfg(feature = "store")]
 mod memory;
 pub mod metrics;
 #[cfg(feature = "store")]

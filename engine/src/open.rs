@@ -30,6 +30,7 @@ use crate::key_lock::KeyLocks;
 use crate::latch::Latch;
 use crate::latches::Latches;
 use crate::latency::{Foreground, Operation, is_background};
+use crate::log::Flushes;
 use crate::pacer::Governor;
 use crate::pacer::feedback::Feedback;
 use crate::reclaimer::{ReclaimHandle, Shared};
@@ -113,6 +114,7 @@ struct Inner {
     feedback: OnceLock<Feedback>,
     committer: Committer,
     ballast: Ballast,
+    flushes: Flushes,
     /// Why the store takes no writes any more, once that is so.
     broken: watch::Sender<Option<Broken>>,
 }
@@ -242,6 +244,7 @@ impl Engine {
             feedback: OnceLock::new(),
             committer: Committer::start()?,
             ballast: Ballast::new(&options.path, options.ballast_bytes),
+            flushes: Flushes::default(),
             broken: watch::Sender::new(None),
             options,
         });
@@ -556,6 +559,10 @@ impl Engine {
 
     pub(crate) fn db(&self) -> &Arc<DB> {
         &self.inner.db
+    }
+
+    pub(crate) fn flushes(&self) -> &Flushes {
+        &self.inner.flushes
     }
 
     pub(crate) fn bulk_options(&self) -> &RocksOptions {

@@ -243,7 +243,7 @@ pub(super) fn delete_range(engine: &Engine, look: &Look, done: &mut Done) -> Res
     engine.commit(batch, Sync::Yes)?;
     engine.crash().point("reclaim.after_range_deletion")?;
     // Flushed at once: a range deletion in memory slows every read of the family.
-    engine.db().flush_cf(&handle(engine.db(), span.family.into())?)?;
+    engine.flush(span.family.into())?;
     engine.crash().point("reclaim.after_flush")?;
     done.range_sequence = Some(engine.db().latest_sequence_number());
     Ok(())
@@ -261,7 +261,7 @@ pub(super) fn compact(
         // Nothing in files, so it is in memory: written after the flush, which only a straggler
         // of a fenced job could do. The next range deletion gets it.
         done.wait_for = Some("a flush".to_owned());
-        engine.db().flush_cf(&handle(engine.db(), span.family.into())?)?;
+        engine.flush(span.family.into())?;
         return Ok(());
     };
     engine.governor().take(Class::Compaction, unit.bytes, stopped)?;
