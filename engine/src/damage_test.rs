@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::budget::Class;
 use crate::id::SpanFamily;
 use crate::record::{Claim, ClaimKind};
 use crate::writer::{SpanWriter, StagedBatch};
@@ -194,6 +195,19 @@ fn a_staged_file_with_a_changed_byte_does_not_get_in_or_does_not_matter() {
         assert_eq!(scan(&engine, span).unwrap(), ROWS, "{name}");
     }
     assert!(refused > CASES / 2, "{refused} of {CASES}");
+    engine.shutdown();
+}
+
+#[test]
+fn a_staged_file_is_read_back_at_the_expense_of_ingest() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Options::small(folder.path())).unwrap();
+    let (owner, epoch) = (OwnerId::from_raw(5), Epoch::from_raw(1));
+    let claim = engine.claim(owner, epoch, ClaimKind::Span(SpanFamily::Bulk)).unwrap();
+    let batch = staged(&engine, &claim);
+    let bytes: u64 = batch.files.iter().map(|file| file.metadata().unwrap().len()).sum();
+    engine.ingest(&claim, &batch, b"checkpoint", |_| {}).unwrap();
+    assert_eq!(engine.governor().taken(Class::Ingest), bytes);
     engine.shutdown();
 }
 

@@ -217,7 +217,7 @@ impl Governor {
     }
 
     /// Charges what somebody who cannot wait here has done. Answers how many classes share the rate.
-    fn charge(&self, class: Class, bytes: u64) -> usize {
+    pub(crate) fn charge(&self, class: Class, bytes: u64) -> usize {
         let mut budget = lock(&self.0.budget);
         let now = self.refresh(&mut budget);
         budget.charge(class, bytes, now);

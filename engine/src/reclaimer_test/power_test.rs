@@ -161,12 +161,17 @@ fn a_manifest_that_cannot_be_synced_loses_nothing_even_if_the_power_goes_then() 
     with_failing_syncs_of_both(disk, |engine| cut(disk, engine));
 }
 
-/// Names of our own in a store, shorter ones first, with what is in the files; `None` for a folder.
+/// Names of our own in a store, shorter ones first, with what is in the files; `None` for a folder. A file that goes while
+/// they are read, because the store lives, is gone.
 fn own_names(store: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     fn visit(folder: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for path in entries.map(|entry| entry.unwrap().path()) {
-            let bytes = if path.is_dir() { None } else { Some(std::fs::read(&path).unwrap()) };
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => Some(bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(_) => None,
+            };
             visit(&path, found);
             found.insert(path, bytes);
         }
