@@ -59,6 +59,13 @@ pub(super) struct Arguments {
     /// Threads of the foreground [4]
     #[arg(long)]
     threads: Option<usize>,
+    /// How often, on the average, a window is measured again in which the host of a virtual machine took more than
+    /// 5 % of the processors [2]
+    #[arg(long)]
+    again: Option<usize>,
+    /// What the foreground is offered, as a part of its idle peak [0.5]
+    #[arg(long)]
+    load: Option<f64>,
     /// Size of the table that the foreground works on, in MB [1024]
     #[arg(long)]
     table_mb: Option<u64>,
@@ -105,6 +112,10 @@ pub(super) struct Plan {
     pub(super) sizes_mb: Vec<u64>,
     pub(super) pairs: usize,
     pub(super) threads: usize,
+    /// Measurements that may be made again, for each that was asked for.
+    pub(super) again: usize,
+    /// Of its idle peak, what the foreground is offered.
+    pub(super) load: f64,
     pub(super) table_bytes: u64,
     pub(super) value_bytes: usize,
     /// Of the block cache of each store.
@@ -158,6 +169,8 @@ impl Arguments {
             sizes_mb: if self.size_mb.is_empty() { sizes } else { self.size_mb.clone() },
             pairs: count(self.pairs, 10, 2),
             threads: count(self.threads, 4, 2),
+            again: self.again.unwrap_or(2),
+            load: self.load.unwrap_or(0.5).clamp(0.01, 1.0),
             table_bytes: mb(self.table_mb, 1024, 24),
             value_bytes: self.value_bytes.unwrap_or(200).clamp(16, 1 << 20),
             cache_bytes: pick(64 << 20, 4 << 20),

@@ -11,6 +11,7 @@ use cairn_tests::bench::statistics::{median, quantile};
 use serde_json::{Value, json};
 
 use crate::arguments::Plan;
+use crate::host::{Processors, Retries};
 use crate::last_write::LastWrite;
 use crate::load_job::{LoadKind, Rows, Written};
 use crate::progress::Progress;
@@ -40,6 +41,18 @@ pub(super) struct Cancel {
     back_ms: f64,
 }
 
+impl Cancel {
+    fn to_json(&self) -> Value {
+        json!({
+            "bytes": self.bytes,
+            "returned_ms": self.returned_ms,
+            "last_write_ms": self.last_write_ms,
+            "canceled_ms": self.canceled_ms,
+            "disk_back_ms": self.back_ms,
+        })
+    }
+}
+
 /// Which of the times.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
@@ -66,11 +79,18 @@ impl Moment {
 pub(super) struct Cancels {
     pub(super) name: String,
     cancels: Vec<Cancel>,
+    /// What is not counted, because the host took too much.
+    aside: Vec<Cancel>,
 }
 
 impl Cancels {
     pub(super) fn count(&self) -> usize {
         self.cancels.len()
+    }
+
+    /// Cancels that are not counted, because the host took too much.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.len()
     }
 
     /// The median of the bytes that were in.
@@ -95,16 +115,8 @@ impl Cancels {
     }
 
     fn to_json(&self) -> Value {
-        let cancels = self.cancels.iter().map(|cancel| {
-            json!({
-                "bytes": cancel.bytes,
-                "returned_ms": cancel.returned_ms,
-                "last_write_ms": cancel.last_write_ms,
-                "canceled_ms": cancel.canceled_ms,
-                "disk_back_ms": cancel.back_ms,
-            })
-        });
-        json!({ "name": self.name, "cancels": cancels.collect::<Vec<_>>() })
+        let all = |cancels: &[Cancel]| cancels.iter().map(Cancel::to_json).collect::<Vec<_>>();
+        json!({ "name": self.name, "cancels": all(&self.cancels), "set_aside": all(&self.aside) })
     }
 }
 
@@ -158,6 +170,7 @@ struct Bench<'a> {
     random: Random,
     value_bytes: u64,
     spread: Duration,
+    again: usize,
     last_write: &'a LastWrite,
     progress: &'a Progress,
 }
@@ -175,18 +188,25 @@ impl<'a> Bench<'a> {
         jobs.register(LoadKind(written.clone()));
         jobs.start().map_err(text)?;
         let random = Random::new(plan.seed);
-        let (value_bytes, spread) = (plan.value_bytes as u64, plan.spread);
-        Ok(Self { engine, jobs, written, random, value_bytes, spread, last_write, progress })
+        let (value_bytes, spread, again) = (plan.value_bytes as u64, plan.spread, plan.again);
+        Ok(Self { engine, jobs, written, random, value_bytes, spread, again, last_write, progress })
     }
 
     async fn loads(&mut self, name: &str, bytes: u64, count: usize) -> Result<Cancels, String> {
-        let mut cancels = Vec::new();
-        for _ in 0..count {
+        let (mut cancels, mut aside, mut retries) =
+            (Vec::new(), Vec::new(), Retries::new(count, self.again));
+        while cancels.len() < count {
             self.progress.say(name);
-            cancels.push(self.load(bytes).await?);
-            self.progress.step();
+            let processors = Processors::now();
+            let cancel = self.load(bytes).await?;
+            if retries.accepts([Processors::now().stolen_since(processors)]) {
+                cancels.push(cancel);
+                self.progress.step();
+            } else {
+                aside.push(cancel);
+            }
         }
-        Ok(Cancels { name: name.to_owned(), cancels })
+        Ok(Cancels { name: name.to_owned(), cancels, aside })
     }
 
     async fn load(&mut self, bytes: u64) -> Result<Cancel, String> {
@@ -233,14 +253,21 @@ async fn imports(
     let sql = Sql::make(folder, 256 << 20, plan.csv_bytes, plan.seed)?;
     sql.create("t").await?;
     let mut random = Random::new(plan.seed);
-    let mut cancels = Vec::new();
-    for _ in 0..plan.import_cancels {
+    let mut retries = Retries::new(plan.import_cancels, plan.again);
+    let (mut cancels, mut aside) = (Vec::new(), Vec::new());
+    while cancels.len() < plan.import_cancels {
         progress.say("IMPORT");
-        cancels.push(import(&sql, plan, last_write, &mut random).await?);
-        progress.step();
+        let processors = Processors::now();
+        let cancel = import(&sql, plan, last_write, &mut random).await?;
+        if retries.accepts([Processors::now().stolen_since(processors)]) {
+            cancels.push(cancel);
+            progress.step();
+        } else {
+            aside.push(cancel);
+        }
     }
     sql.close().await;
-    Ok(Cancels { name: "IMPORT".to_owned(), cancels })
+    Ok(Cancels { name: "IMPORT".to_owned(), cancels, aside })
 }
 
 async fn import(

@@ -18,7 +18,9 @@ use cairn_engine::{Engine, SpanRef, Sync};
 use cairn_tests::Random;
 
 use crate::disk::{Io, drop_from_cache};
+use crate::host::Processors;
 use crate::latency::{Recorded, Track};
+use crate::waits::{Delays, Waits};
 
 /// One operation in so many is an update.
 const UPDATE_EVERY: u64 = 10;
@@ -64,6 +66,7 @@ pub(super) struct Load {
     end: Arc<AtomicU64>,
     start: Instant,
     counts_from: Instant,
+    processors: Processors,
 }
 
 impl Load {
@@ -83,7 +86,8 @@ impl Load {
         };
         let threads = (0..arrival.threads).map(worker).collect();
         let dropper = spawn_dropper(table, start, Arc::clone(&end));
-        Self { threads, dropper, end, start, counts_from: start + arrival.warmup }
+        let counts_from = start + arrival.warmup;
+        Self { threads, dropper, end, start, counts_from, processors: Processors::now() }
     }
 
     /// When the window begins: operations due from then on count.
@@ -98,7 +102,9 @@ impl Load {
     pub(super) fn stop(self) -> Result<Recorded, String> {
         let ended = self.start.elapsed();
         self.end.store(nanos(ended), Ordering::Relaxed);
+        let stolen = Processors::now().stolen_since(self.processors);
         let mut recorded = Recorded::default();
+        recorded.stolen = stolen;
         for thread in self.threads {
             let track = thread.join().map_err(|_| "a foreground thread panicked".to_owned())??;
             recorded.add(track)?;
@@ -176,6 +182,7 @@ impl Schedule {
         let share = self.arrival.rate / self.arrival.threads as f64;
         let mut track = Track::with_capacity(share * self.arrival.expected.as_secs_f64())?;
         let warmup = self.arrival.warmup;
+        let (delays, mut waits) = (Delays::of_thread(), Waits::default());
         let mut io_before = None;
         for number in 0.. {
             let due = self.due(number);
@@ -186,14 +193,19 @@ impl Schedule {
             if !ahead.is_zero() {
                 std::thread::sleep(ahead);
             }
+            let (began, delayed) = (self.start.elapsed(), delays.total());
+            let late = began.saturating_sub(due);
+            let before =
+                if ahead.is_zero() { waits.inherited(late) } else { Waits::of_waking(late) };
             if due >= warmup && io_before.is_none() {
                 io_before = Some(Io::of_thread());
             }
-            if !self.is_given_up() {
-                worker.operate()?;
-            }
+            let is_update = !self.is_given_up() && worker.operate()?;
+            let took = self.start.elapsed().saturating_sub(began);
+            let delayed = delays.total().saturating_sub(delayed);
+            waits = before.plus(Waits::of_operation(is_update, took, delayed));
             if let Some(due_in_window) = due.checked_sub(warmup) {
-                track.record(due_in_window, self.start.elapsed().saturating_sub(due));
+                track.record(due_in_window, (began + took).saturating_sub(due), waits);
             }
         }
         track.io = Io::of_thread().since(io_before.unwrap_or_else(Io::of_thread));
@@ -216,15 +228,17 @@ struct Worker {
 }
 
 impl Worker {
-    fn operate(&mut self) -> Result<(), String> {
+    /// Reads or updates a row, and tells whether it was an update.
+    fn operate(&mut self) -> Result<bool, String> {
         let key = self.random.below(self.table.rows).to_be_bytes();
-        let found = if self.random.below(UPDATE_EVERY) == 0 {
+        let is_update = self.random.below(UPDATE_EVERY) == 0;
+        let found = if is_update {
             self.update(&key)
         } else {
             self.engine.view().get_row(self.table.span, &key).map(|row| row.is_some())
         };
         match found {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(is_update),
             Ok(false) => Err(format!("row {} is missing", u64::from_be_bytes(key))),
             Err(error) => Err(error.to_string()),
         }

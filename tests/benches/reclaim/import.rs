@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use crate::arguments::{MB, Plan};
 use crate::foreground::{self, Arrival, Load, Table};
 use crate::governed;
+use crate::host::Retries;
 use crate::latency::{Latency, Percentile};
 use crate::progress::Progress;
 use crate::sql::Sql;
 use crate::store::make_table;
+use crate::waits::Waits;
 
 /// The import's window has so many lengths of an idle window elsewhere.
 const LENGTH: u32 = 3;
@@ -38,6 +40,23 @@ struct Round {
     governor: Value,
 }
 
+impl Round {
+    /// Beside an import over idle.
+    fn ratio(&self, percentile: Percentile) -> f64 {
+        percentile.of(&self.import) / percentile.of(&self.idle).max(1e-6)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "idle": self.idle.to_json(),
+            "idle_again": self.again.to_json(),
+            "import": self.import.to_json(),
+            "import_bytes_per_second": self.import_rate,
+            "governor": self.governor,
+        })
+    }
+}
+
 /// Everything about running imports.
 pub(super) struct Imports {
     rounds: Vec<Round>,
@@ -46,6 +65,8 @@ pub(super) struct Imports {
     ungoverned: Vec<f64>,
     /// Operations per second that the foreground was offered.
     pub(super) rate: f64,
+    /// What is not counted, because the host took too much.
+    aside: Vec<Round>,
     seed: u64,
 }
 
@@ -65,18 +86,28 @@ impl Imports {
         let owner = OwnerId::from_raw(1);
         let engine = sql.db.engine();
         let table = make_table(engine, owner, plan.table_bytes, plan.value_bytes, plan.seed)?;
-        let rate = foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)? / 2.0;
+        let rate =
+            foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)? * plan.load;
         let mut imports = Self {
             rounds: Vec::new(),
             governed: Vec::new(),
             ungoverned: Vec::new(),
             rate,
+            aside: Vec::new(),
             seed: plan.seed,
         };
-        for number in 0..plan.pairs {
+        let mut retries = Retries::new(plan.pairs, plan.again);
+        while imports.rounds.len() < plan.pairs {
+            let number = imports.rounds.len();
             progress.say(&format!("round {}", number + 1));
-            imports.round(&sql, &table, plan, number as u64).await?;
-            progress.step();
+            let round = imports.round(&sql, &table, plan, number as u64).await?;
+            let windows = [&round.idle, &round.again, &round.import];
+            if retries.accepts(windows.map(|window| window.stolen)) {
+                imports.rounds.push(round);
+                progress.step();
+            } else {
+                imports.aside.push(round);
+            }
         }
         // The governor must have forgotten the foreground, or the first import would still give way to it.
         tokio::time::sleep(REST).await;
@@ -98,7 +129,7 @@ impl Imports {
         table: &Table,
         plan: &Plan,
         number: u64,
-    ) -> Result<(), String> {
+    ) -> Result<Round, String> {
         let arrival = |part: u64, expected| Arrival {
             threads: plan.threads,
             rate: self.rate,
@@ -138,8 +169,7 @@ impl Imports {
         sql.run("DROP TABLE t").await?;
         let (idle, again) = (idle.first().copied(), idle.get(1).copied());
         let (idle, again) = (idle.unwrap_or_default(), again.unwrap_or_default());
-        self.rounds.push(Round { idle, again, import, import_rate, governor });
-        Ok(())
+        Ok(Round { idle, again, import, import_rate, governor })
     }
 
     async fn alone(&mut self, sql: &Sql, plan: &Plan, governed: bool) -> Result<(), String> {
@@ -179,6 +209,13 @@ impl Imports {
         [over_idle(|round| &round.import), over_idle(|round| &round.again)]
     }
 
+    /// How many rounds were set aside, if any, and an import over idle of those and of all others.
+    pub(super) fn with_aside(&self, percentile: Percentile) -> Option<(usize, Option<Interval>)> {
+        let all = self.rounds.iter().chain(&self.aside).map(|round| round.ratio(percentile));
+        let all = bootstrap_median(&all.collect::<Vec<_>>(), self.seed);
+        (!self.aside.is_empty()).then_some((self.aside.len(), all))
+    }
+
     /// Median percentiles in milliseconds: idle, and beside an import.
     pub(super) fn medians(&self, percentile: Percentile) -> [Option<f64>; 2] {
         let median_of = |of: fn(&Round) -> &Latency| {
@@ -186,6 +223,16 @@ impl Imports {
             median(&values.collect::<Vec<_>>())
         };
         [median_of(|round| &round.idle), median_of(|round| &round.import)]
+    }
+
+    /// What one of the slowest hundredth of the operations waited for, the mean of all rounds: idle, and beside an import.
+    pub(super) fn slowest(&self) -> [Waits; 2] {
+        let mean_of = |of: fn(&Round) -> &Latency| {
+            let sum =
+                self.rounds.iter().fold(Waits::default(), |sum, round| sum.plus(of(round).slowest));
+            sum.times(1.0 / self.rounds.len().max(1) as f32)
+        };
+        [mean_of(|round| &round.idle), mean_of(|round| &round.import)]
     }
 
     /// Median rates of imports in MB of CSV per second: beside the foreground, alone, alone without the
@@ -202,18 +249,11 @@ impl Imports {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let rounds = self.rounds.iter().map(|round| {
-            json!({
-                "idle": round.idle.to_json(),
-                "idle_again": round.again.to_json(),
-                "import": round.import.to_json(),
-                "import_bytes_per_second": round.import_rate,
-                "governor": round.governor,
-            })
-        });
+        let all = |rounds: &[Round]| rounds.iter().map(Round::to_json).collect::<Vec<_>>();
         json!({
             "foreground_rate": self.rate,
-            "rounds": rounds.collect::<Vec<_>>(),
+            "rounds": all(&self.rounds),
+            "set_aside": all(&self.aside),
             "alone_governed_bytes_per_second": self.governed,
             "alone_ungoverned_bytes_per_second": self.ungoverned,
         })

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::disk::Io;
+use crate::waits::Waits;
 
 /// Latencies are counted in tenths of a microsecond, with three digits.
 const UNIT_NANOS: u128 = 100;
@@ -27,6 +28,7 @@ struct Sample {
     due: u32,
     /// Tenths of a microsecond.
     latency: u32,
+    waits: Waits,
 }
 
 /// What one thread recorded.
@@ -44,12 +46,13 @@ impl Track {
         Ok(Self { histogram: histogram()?, samples, io: Io::default() })
     }
 
-    pub(super) fn record(&mut self, due: Duration, latency: Duration) {
+    pub(super) fn record(&mut self, due: Duration, latency: Duration, waits: Waits) {
         let units = u64::try_from(latency.as_nanos() / UNIT_NANOS).unwrap_or(u64::MAX);
         let recorded = self.histogram.record(units);
         debug_assert!(recorded.is_ok(), "a histogram that resizes takes every value");
         let due = u32::try_from(due.as_micros() / 100).unwrap_or(u32::MAX);
-        self.samples.push(Sample { due, latency: u32::try_from(units).unwrap_or(u32::MAX) });
+        let latency = u32::try_from(units).unwrap_or(u32::MAX);
+        self.samples.push(Sample { due, latency, waits });
     }
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Recorded {
     samples: Vec<Sample>,
     /// What the foreground itself read and wrote.
     pub(super) io: Io,
+    /// The part of the processors' time that the machine's host gave to others.
+    pub(super) stolen: f64,
 }
 
 impl Recorded {
@@ -94,7 +99,19 @@ impl Recorded {
             p99_ms: at(0.99),
             p999_ms: at(0.999),
             max_ms: histogram.max() as f64 / UNITS_PER_MS,
+            slowest: self.slowest(),
+            stolen: self.stolen,
         }
+    }
+
+    /// The mean of the slowest hundredth of the operations.
+    fn slowest(&self) -> Waits {
+        let mut samples: Vec<&Sample> = self.samples.iter().collect();
+        samples.sort_unstable_by_key(|sample| std::cmp::Reverse(sample.latency));
+        let count = samples.len().div_ceil(100);
+        let slowest = samples.iter().take(count);
+        let sum = slowest.fold(Waits::default(), |sum, sample| sum.plus(sample.waits));
+        sum.times(1.0 / count.max(1) as f32)
     }
 
     pub(super) fn course(&self) -> Course {
@@ -125,6 +142,10 @@ pub(super) struct Latency {
     pub(super) p99_ms: f64,
     pub(super) p999_ms: f64,
     pub(super) max_ms: f64,
+    /// What one of the slowest hundredth waited for, their mean.
+    pub(super) slowest: Waits,
+    /// The part of the processors' time that the machine's host gave to others.
+    pub(super) stolen: f64,
 }
 
 impl Latency {
@@ -135,6 +156,8 @@ impl Latency {
             "p99_ms": self.p99_ms,
             "p99.9_ms": self.p999_ms,
             "max_ms": self.max_ms,
+            "slowest_waited_for_ms": self.slowest.to_json(),
+            "stolen": self.stolen,
         })
     }
 }

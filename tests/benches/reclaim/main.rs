@@ -13,6 +13,7 @@ mod cut;
 mod disk;
 mod foreground;
 mod governed;
+mod host;
 mod import;
 mod last_write;
 mod latency;
@@ -28,6 +29,7 @@ mod results;
 mod sql;
 mod store;
 mod strategy;
+mod waits;
 mod window;
 
 use std::path::Path;

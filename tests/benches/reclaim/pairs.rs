@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{MB, Plan};
 use crate::foreground::{self, Arrival};
+use crate::host::Retries;
 use crate::latency::Percentile;
 use crate::progress::Progress;
 use crate::store::{Deletion, Store};
@@ -64,6 +65,8 @@ pub(super) struct Size {
     pub(super) rate: f64,
     pub(super) window_max_seconds: f64,
     pub(super) pairs: Vec<Pair>,
+    /// What is not counted, because the host took too much.
+    aside: Vec<Pair>,
     pub(super) seed: u64,
 }
 
@@ -78,6 +81,19 @@ impl Size {
         let pairs = self.of(strategy);
         let ratios: Vec<f64> = pairs.iter().map(|pair| pair.ratio(percentile)).collect();
         bootstrap_median(&ratios, self.seed)
+    }
+
+    /// How many pairs of a strategy were set aside, and the median ratio of those and of all others.
+    pub(super) fn with_aside(
+        &self,
+        strategy: Strategy,
+        percentile: Percentile,
+    ) -> (usize, Option<Interval>) {
+        let aside: Vec<&Pair> =
+            self.aside.iter().filter(|pair| pair.strategy == strategy).collect();
+        let all = self.of(strategy).into_iter().chain(aside.iter().copied());
+        let ratios: Vec<f64> = all.map(|pair| pair.ratio(percentile)).collect();
+        (aside.len(), bootstrap_median(&ratios, self.seed))
     }
 
     /// The median of something over the pairs of a strategy.
@@ -108,6 +124,7 @@ impl Size {
             "foreground_rate": self.rate,
             "window_max_seconds": self.window_max_seconds,
             "pairs": pairs,
+            "set_aside": self.aside.iter().map(Pair::to_json).collect::<Vec<_>>(),
         })
     }
 }
@@ -116,7 +133,7 @@ impl Size {
 pub(super) struct Stores {
     plain: Store,
     paced: Store,
-    /// Half of the lower of the two peaks.
+    /// Operations per second: a part of the lower of the two peaks.
     rate: f64,
 }
 
@@ -145,7 +162,7 @@ impl Stores {
             let (engine, table) = (&store.engine, &store.table);
             peak = peak.min(foreground::peak(engine, table, plan.threads, plan.peak, plan.seed)?);
         }
-        Ok(Self { plain, paced, rate: peak / 2.0 })
+        Ok(Self { plain, paced, rate: peak * plan.load })
     }
 
     /// The store that a strategy is measured on.
@@ -170,6 +187,8 @@ impl Stores {
         progress.begin(&format!("{size_mb} MB"), plan.pairs * strategies.len());
         // The control is as long as Cairn's last undo.
         let (mut pairs, mut control) = (Vec::new(), plan.window_min);
+        let (mut aside, mut retries) =
+            (Vec::new(), Retries::new(plan.pairs * strategies.len(), plan.again));
         for round in 0..plan.pairs {
             for turn in 0..strategies.len() {
                 let Some(&strategy) = strategies.get((round + turn) % strategies.len()) else {
@@ -181,7 +200,13 @@ impl Stores {
                     Strategy::Nothing => Length { min: control, max: control },
                     _ => Length { min: plan.window_min, max: plan.window_max(size_mb) },
                 };
-                let pair = self.pair(plan, size_mb, strategy, length, (round, number))?;
+                let pair = loop {
+                    let pair = self.pair(plan, size_mb, strategy, length, (round, number))?;
+                    if retries.accepts([&pair.idle, &pair.undo].map(|of| of.latency.stolen)) {
+                        break pair;
+                    }
+                    aside.push(pair);
+                };
                 if strategy.is_ours() {
                     control = Duration::from_secs_f64(pair.undo.seconds);
                 }
@@ -190,7 +215,8 @@ impl Stores {
             }
         }
         let window_max_seconds = plan.window_max(size_mb).as_secs_f64();
-        Ok(Size { size_mb, rate: self.rate, window_max_seconds, pairs, seed: plan.seed })
+        let (rate, seed) = (self.rate, plan.seed);
+        Ok(Size { size_mb, rate, window_max_seconds, pairs, aside, seed })
     }
 
     fn pair(

@@ -2,6 +2,7 @@
 
 use crate::aims::{Aim, size_name};
 use crate::cancel::{AllCancels, Moment};
+use crate::host::reason;
 use crate::import::Imports;
 use crate::latency::Percentile;
 use crate::pairs::{Pair, STALL_MS, Size};
@@ -87,8 +88,17 @@ fn latencies(lines: &mut Vec<String>, size: &Size) {
             });
             ratios.push_str(&format!("{ratio:>18}"));
         }
+        let (aside, all) = size.with_aside(strategy, Percentile::P99);
         lines.push(format!("{:<NAME$}{medians}", strategy.name()));
         lines.push(format!("{:<NAME$}{ratios}", ""));
+        if aside > 0 {
+            let all = crate::aims::ratio(all);
+            lines.push(format!(
+                "{:<NAME$}set aside: {aside} pairs, {}; p99 with them {all}",
+                "",
+                reason()
+            ));
+        }
     }
 }
 
@@ -173,6 +183,11 @@ fn cancels(lines: &mut Vec<String>, all: &AllCancels) {
         }
         lines.push(line);
     }
+    for of in all.each() {
+        if of.aside() > 0 {
+            lines.push(format!("set aside: {} cancels of {}, {}", of.aside(), of.name, reason()));
+        }
+    }
     let bytes = all.each().map(|of| format!("{} {}", of.name, megabytes(of.bytes() as f64)));
     lines.push(format!("bytes in when it was cancelled, medians: {}", bytes.join(", ")));
 }
@@ -203,6 +218,18 @@ fn imports(lines: &mut Vec<String>, imports: &Imports) {
         let [ratio, again] = imports.ratios(percentile).map(crate::aims::ratio);
         let medians = format!("{idle} > {import}");
         lines.push(format!("{:<8}{medians:>20}{ratio:>30}{again:>30}", percentile.name()));
+    }
+    for (name, waits) in ["idle", "import"].into_iter().zip(imports.slowest()) {
+        let [all, processor, read, update] =
+            [waits.sum(), waits.processor, waits.read, waits.update]
+                .map(|seconds| short(f64::from(seconds) * 1000.0));
+        lines.push(format!(
+            "the slowest hundredth, {name}: {all} ms each, {processor} for a processor, {read} in reads, {update} in updates"
+        ));
+    }
+    if let Some((aside, all)) = imports.with_aside(Percentile::P99) {
+        let all = crate::aims::ratio(all);
+        lines.push(format!("set aside: {aside} rounds, {}; p99 with them {all}", reason()));
     }
     let [beside, governed, ungoverned] =
         imports.rates_mb().map(|rate| format!("{:.0} MB/s", rate.unwrap_or(0.0)));
