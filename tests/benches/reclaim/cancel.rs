@@ -42,7 +42,7 @@ pub(super) struct Cancel {
 }
 
 impl Cancel {
-    fn to_json(&self) -> Value {
+    fn to_json(self) -> Value {
         json!({
             "bytes": self.bytes,
             "returned_ms": self.returned_ms,
@@ -115,7 +115,8 @@ impl Cancels {
     }
 
     fn to_json(&self) -> Value {
-        let all = |cancels: &[Cancel]| cancels.iter().map(Cancel::to_json).collect::<Vec<_>>();
+        let all =
+            |cancels: &[Cancel]| cancels.iter().copied().map(Cancel::to_json).collect::<Vec<_>>();
         json!({ "name": self.name, "cancels": all(&self.cancels), "set_aside": all(&self.aside) })
     }
 }
