@@ -3,7 +3,12 @@
 //! A flush of a family begins a new file of the log. The old one stays until nothing of what is in it is in memory only, and
 //! a family that is seldom written to has something in an old one for a long time, which keeps all later ones, too. RocksDB
 //! bounds their bytes and not their number (`max_total_wal_size`), and the reclaimer flushes several times a second while
-//! jobs are cancelled, after a few records each. So when it has done that often enough, all families are flushed.
+//! jobs are cancelled, after a few records each. So when it has done that often enough, all families are flushed. Those that a
+//! host keeps beside ours are its own business.
+//!
+//! The families are flushed one after the other, and the power may go in between. Nothing comes apart by that: before RocksDB
+//! counts a flush of one of several families as done, it syncs the closed files of the log, and a flush closes the file that
+//! it is in. So of a batch that was not synced, what one family has in a sorted file the others have in the log.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
