@@ -243,3 +243,30 @@ fn empty_folder(dir: &std::path::Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::open::Options;
+
+    #[test]
+    fn reading_back_ends_as_soon_as_the_job_may_not_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::small(folder.path())).unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, vec![7; 4 * READ_BYTES]).unwrap();
+        for steps in 0..4 {
+            let (before, asked) = (engine.governor().taken(Class::Ingest), Cell::new(0));
+            let read = engine.read_in_steps(&file, || {
+                asked.set(asked.get() + 1);
+                if asked.get() > steps { Err(EngineError::Stopped) } else { Ok(()) }
+            });
+            assert!(matches!(read, Err(EngineError::Stopped)), "after {steps} steps: {read:?}");
+            let taken = engine.governor().taken(Class::Ingest) - before;
+            assert_eq!(taken, steps as u64 * READ_BYTES as u64, "asked {steps} times");
+        }
+        engine.shutdown();
+    }
+}

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::envelope::kind;
 use crate::error::Result;
 use crate::ffi::FaultyDisk;
 use crate::ingest::Recovered;
@@ -313,4 +314,24 @@ fn the_power_may_go_right_after_an_acknowledged_commit() {
     let engine = open_on(disk, &folder);
     assert!(engine.get_row(span, b"synced").unwrap().is_some());
     assert!(engine.get_row(span, b"cached").unwrap().is_none(), "this disk forgets");
+}
+
+#[test]
+fn a_flush_of_one_family_tears_no_batch_apart_when_the_power_goes_then() {
+    let of_both = [(Family::Claims, kind::CLAIM), (Family::History, kind::JOB_HISTORY)];
+    for flushed in [None, Some(Family::Claims), Some(Family::History)] {
+        let (folder, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::that_loses());
+        let engine = open_on(disk, &folder);
+        let mut batch = Batch::new();
+        of_both.iter().for_each(|(family, kind)| batch.put_record(*family, b"k", *kind, b"body"));
+        engine.commit(batch, Sync::No).unwrap();
+        if let Some(family) = flushed {
+            engine.flush(family).unwrap();
+        }
+        cut(disk, engine);
+        let engine = open_on(disk, &folder);
+        let there =
+            of_both.map(|(family, kind)| engine.get_record(family, b"k", kind).unwrap().is_some());
+        assert_eq!(there, [flushed.is_some(); 2], "{flushed:?} was flushed");
+    }
 }
