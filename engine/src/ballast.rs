@@ -18,22 +18,18 @@
 //! about two of its write buffers are free (`SstFileManagerImpl::ClearError`), which the usual size covers. The idea and
 //! the name are CockroachDB's, whose operator removes the file by hand.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::disk::Disk;
 use crate::error::{EngineError, Result, io_error};
 use crate::governor::Steps;
 use crate::trash;
 
 /// The file in the store's folder.
 pub(crate) const BALLAST: &str = "ballast";
-
-/// Zeros that are written at a time where the file system allocates nothing without being written to.
-const ZEROS: usize = 1 << 20;
 
 /// How things stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +55,7 @@ impl State {
 /// The ballast of one store.
 #[derive(Debug)]
 pub(crate) struct Ballast {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     /// 0: there is none, and nothing is ever refused.
     size: u64,
@@ -72,10 +69,11 @@ pub(crate) struct Ballast {
 
 impl Ballast {
     /// The ballast of the store at `store`; 0 bytes for none. Touches nothing before the first look.
-    pub(crate) fn new(store: &Path, size: u64) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, store: &Path, size: u64) -> Self {
         let path = store.join(BALLAST);
         let state = if is_whole(&path, size) { State::Held } else { State::Missing };
         Self {
+            disk,
             path,
             size,
             state: Mutex::new(state),
@@ -173,6 +171,7 @@ impl Ballast {
         match self.path.try_exists() {
             Ok(false) => Ok(()),
             _ => trash::remove_file(
+                &*self.disk,
                 &self.path,
                 Steps::Alone.bytes(),
                 &mut { u64::MAX },
@@ -184,27 +183,13 @@ impl Ballast {
 
     /// Makes the file, with blocks of its own; what was there is replaced. A part is not left.
     fn make(&self) -> Result<()> {
-        let made = File::create(&self.path).and_then(|mut file| {
-            let allocated =
-                rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, self.size);
-            if let Err(refused) = allocated {
-                // Not for want of space: writing would take the last of it.
-                if !matches!(refused, rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) {
-                    return Err(refused.into());
-                }
-                let zeros = vec![0; ZEROS];
-                let mut left = self.size;
-                while left > 0 {
-                    let part = zeros.len().min(usize::try_from(left).unwrap_or(zeros.len()));
-                    file.write_all(&zeros[..part])?;
-                    left -= part as u64;
-                }
-            }
-            file.sync_all()
+        let made = self.disk.create(&self.path).and_then(|mut file| {
+            file.allocate(self.size)?;
+            file.sync()
         });
         made.map_err(|source| {
             // What is left of it is replaced by the next attempt, and removed if the disk is full.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.disk.remove_file(&self.path);
             io_error("make", &self.path, source)
         })
     }
@@ -219,6 +204,7 @@ fn is_whole(path: &Path, size: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
 
     const SIZE: u64 = 1 << 20;
 
@@ -245,7 +231,7 @@ mod tests {
     #[test]
     fn what_takes_space_is_refused_from_its_release_until_it_is_held_again() {
         let dir = tempfile::tempdir().unwrap();
-        let ballast = Ballast::new(dir.path(), SIZE);
+        let ballast = Ballast::new(Arc::new(SystemDisk), dir.path(), SIZE);
         let file = dir.path().join(BALLAST);
         assert!(!file.exists() && ballast.check().is_ok());
         ballast.look(10 * SIZE);
@@ -272,21 +258,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(BALLAST);
         std::fs::write(&file, [0; 100]).unwrap();
-        Ballast::new(dir.path(), SIZE).look(2 * SIZE);
+        Ballast::new(Arc::new(SystemDisk), dir.path(), SIZE).look(2 * SIZE);
         assert!(is_whole(&file, SIZE));
         let made = std::fs::metadata(&file).unwrap().modified().unwrap();
-        Ballast::new(dir.path(), SIZE).look(2 * SIZE);
+        Ballast::new(Arc::new(SystemDisk), dir.path(), SIZE).look(2 * SIZE);
         assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), made);
         // A file with a length and no blocks holds nothing back.
         std::fs::remove_file(&file).unwrap();
-        File::create(&file).unwrap().set_len(SIZE).unwrap();
+        std::fs::File::create(&file).unwrap().set_len(SIZE).unwrap();
         assert!(!is_whole(&file, SIZE));
     }
 
     #[test]
     fn without_a_size_nothing_is_made_and_nothing_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let ballast = Ballast::new(dir.path(), 0);
+        let ballast = Ballast::new(Arc::new(SystemDisk), dir.path(), 0);
         ballast.look(0);
         ballast.release();
         assert!(ballast.check().is_ok() && !dir.path().join(BALLAST).exists());

@@ -16,9 +16,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::batch::{Batch, Sync};
-use crate::disk::sync_folder;
+use crate::disk::{make_folders, sync_folder};
 use crate::envelope::kind;
-use crate::error::{EngineError, Result, io_error};
+use crate::error::{EngineError, Result};
 use crate::family::Family;
 use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
 use crate::open::Engine;
@@ -176,7 +176,7 @@ impl Engine {
             self.forget_claim(batch, claim);
             // Empty by now: its files were moved in. If the batch is not committed after all, the
             // owner's next attempt makes the folder again; a folder left over is swept at open.
-            let _ = std::fs::remove_dir(self.staging_dir(claim.id));
+            let _ = self.disk().remove_folder(&self.staging_dir(claim.id));
         }
         Ok(self.condemn_claims(batch, &rest, "left over by its job", now_ms))
     }
@@ -201,9 +201,9 @@ impl Engine {
         let latch = self.latch(claim.owner, claim.epoch);
         let _inside = latch.enter(claim.epoch)?;
         let dir = self.staging_dir(claim.id);
-        std::fs::create_dir_all(&dir).map_err(|source| io_error("create", &dir, source))?;
+        make_folders(self.disk().as_ref(), &dir)?;
         // Also if it was there: the process that made it may have died before it was synced.
-        sync_folder(&self.staging_root())?;
+        sync_folder(self.disk().as_ref(), &self.staging_root())?;
         Ok(dir)
     }
 

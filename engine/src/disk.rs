@@ -1,62 +1,155 @@
-//! The store's folder: how much of the disk it uses, and names in it that survive a loss of power.
+//! The disk under the files that are ours and not RocksDB's: sorted runs, links to dropped files, the ballast, and the
+//! folders of staged files.
+//!
+//! Whatever makes, fills, links, cuts, syncs or removes one of them does so through [`Disk`], so that a test can let each
+//! such operation fail, or lose what was not synced: contents and names. Reading does not, nor asking for lengths, links
+//! and free space: nothing is lost by that, and what is read carries checksums. RocksDB's own files, staged ones too, have
+//! RocksDB's own seam.
 
-use std::path::Path;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
-use crate::ballast::BALLAST;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
 use crate::error::{EngineError, Result, io_error};
-use crate::open::Engine;
-use crate::trash;
 
-/// Bytes on disk, by what they are for. Sizes are lengths of files, not blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DiskUsage {
-    /// SST files.
-    pub sst_bytes: u64,
-    /// Write-ahead log.
-    pub wal_bytes: u64,
-    /// Files of the database that are being given back.
-    pub trash_bytes: u64,
-    /// Staged files and sorted runs.
-    pub staging_bytes: u64,
-    /// The file that holds some of the disk back.
-    pub ballast_bytes: u64,
-    /// Everything else in the store's folder.
-    pub other_bytes: u64,
-    /// Free on the disk, for users that are not root.
-    pub free_bytes: u64,
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod forgetful;
+
+/// Zeros that are written at a time where the file system allocates nothing without being written to.
+const ZEROS: usize = 1 << 20;
+
+/// What is asked of the disk for files of our own. All calls block.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Makes a file to be written from its beginning, in place of what may be there. What is written is safe from a loss of
+    /// power after [`DiskFile::sync`], and the name after [`Disk::sync_folder`].
+    ///
+    /// # Errors
+    /// Those of the operating system, as for all calls.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Gives a file a second name, on the same file system.
+    ///
+    /// # Errors
+    /// As [`Disk::create`]; `AlreadyExists` if there is such a name.
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()>;
+
+    /// Shortens a file to `bytes`, safe from a loss of power. Its blocks are free then, unless somebody has it open.
+    ///
+    /// # Errors
+    /// As [`Disk::create`].
+    fn cut(&self, file: &Path, bytes: u64) -> io::Result<()>;
+
+    /// Removes a name of a file, and the file with its last name.
+    ///
+    /// # Errors
+    /// As [`Disk::create`]; `NotFound` if there is no such name.
+    fn remove_file(&self, file: &Path) -> io::Result<()>;
+
+    /// Makes a folder in one that exists.
+    ///
+    /// # Errors
+    /// As [`Disk::create`]; `AlreadyExists` if there is such a name.
+    fn make_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// As [`Disk::create`]; `NotFound` if there is none, `DirectoryNotEmpty` if something is in it.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// What is in a folder, in no order.
+    ///
+    /// # Errors
+    /// As [`Disk::create`]; `NotFound` if there is none.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes the names in a folder, and that others are gone, safe from a loss of power: syncing a file does that for what
+    /// is in it, not for its name.
+    ///
+    /// # Errors
+    /// As [`Disk::create`].
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }
 
-impl DiskUsage {
-    /// All bytes of the store.
-    #[must_use]
-    pub fn total_bytes(&self) -> u64 {
-        let files = self.sst_bytes + self.wal_bytes + self.trash_bytes + self.staging_bytes;
-        files + self.ballast_bytes + self.other_bytes
+/// A file that is written from its beginning.
+pub trait DiskFile: Write + fmt::Debug + Send {
+    /// Gives the file so many bytes, with blocks of its own.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    fn allocate(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// Makes what was written safe from a loss of power.
+    ///
+    /// # Errors
+    /// Those of the operating system. What was not synced before may be lost then, even if a later call succeeds.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The disk of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemDisk;
+
+impl Disk for SystemDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        File::create(path).map(|file| Box::new(file) as Box<dyn DiskFile>)
+    }
+
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        std::fs::hard_link(file, name)
+    }
+
+    fn cut(&self, file: &Path, bytes: u64) -> io::Result<()> {
+        let file = File::options().write(true).open(file)?;
+        file.set_len(bytes)?;
+        file.sync_data()
+    }
+
+    fn remove_file(&self, file: &Path) -> io::Result<()> {
+        std::fs::remove_file(file)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir(folder)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        std::fs::remove_dir(folder)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
     }
 }
 
-impl Engine {
-    /// Adds up the store's folder. Files that vanish meanwhile count as gone.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn disk_usage(&self) -> Result<DiskUsage> {
-        let mut usage = DiskUsage { free_bytes: free_bytes(self.path())?, ..DiskUsage::default() };
-        visit(self.path(), &mut |path, bytes| {
-            let staged = path.starts_with(self.staging_root());
-            let dropped = path.starts_with(self.path().join(trash::TRASH));
-            let ends = |extension: &str| path.extension().is_some_and(|found| found == extension);
-            let kind = match () {
-                () if staged => &mut usage.staging_bytes,
-                () if dropped || ends("trash") => &mut usage.trash_bytes,
-                () if path == self.path().join(BALLAST) => &mut usage.ballast_bytes,
-                () if ends("sst") => &mut usage.sst_bytes,
-                () if ends("log") => &mut usage.wal_bytes,
-                () => &mut usage.other_bytes,
-            };
-            *kind += bytes;
-        })?;
-        Ok(usage)
+impl DiskFile for File {
+    fn allocate(&mut self, bytes: u64) -> io::Result<()> {
+        match fallocate(&*self, FallocateFlags::empty(), 0, bytes) {
+            // The file system does not know how.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            // Also for want of space: writing would take the last of it.
+            done => return done.map_err(io::Error::from),
+        }
+        let zeros = vec![0; ZEROS];
+        let mut left = bytes;
+        while left > 0 {
+            let part = zeros.len().min(usize::try_from(left).unwrap_or(zeros.len()));
+            self.write_all(&zeros[..part])?;
+            left -= part as u64;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
     }
 }
 
@@ -67,51 +160,78 @@ pub(crate) fn free_bytes(path: &Path) -> Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Makes the names in a folder safe from a loss of power: syncing a file does that for what is in it, not for its
-/// name.
-///
-/// # Errors
-/// The folder cannot be opened or synced.
-pub fn sync_folder(folder: &Path) -> Result<()> {
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| io_error("sync", folder, source))
+/// Makes the names in a folder safe from a loss of power.
+pub(crate) fn sync_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    disk.sync_folder(folder).map_err(|source| io_error("sync", folder, source))
+}
+
+/// Makes a folder with all that it lies in; one that exists is fine.
+pub(crate) fn make_folders(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = within(folder);
+    if above != folder {
+        make_folders(disk, above)?;
+    }
+    match disk.make_folder(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made.map_err(|source| io_error("create", folder, source)),
+    }
 }
 
 /// Makes a folder with all that it lies in, safe from a loss of power.
-pub(crate) fn make_folder(folder: &Path) -> Result<()> {
+pub(crate) fn make_durable_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
     let existed = folder.exists();
     let above = folder.ancestors().skip(1);
     let missing: Vec<&Path> = above.take_while(|part| !part.exists()).collect();
-    std::fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
+    make_folders(disk, folder)?;
     // The folder itself also if it was there: the process that made it may have died before it was synced. Who may
     // not read what it lies in has not made it.
-    match sync_folder(within(folder)) {
+    match sync_folder(disk, within(folder)) {
         Err(EngineError::Io { source, .. })
-            if existed && source.kind() == std::io::ErrorKind::PermissionDenied => {}
+            if existed && source.kind() == ErrorKind::PermissionDenied => {}
         synced => synced?,
     }
-    missing.into_iter().try_for_each(|made| sync_folder(within(made)))
+    missing.into_iter().try_for_each(|made| sync_folder(disk, within(made)))
+}
+
+/// Removes a folder with all that is in it; one that does not exist is fine.
+pub(crate) fn remove_all(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    empty_folder(disk, folder)?;
+    gone(disk.remove_folder(folder)).map_err(|source| io_error("remove", folder, source))
+}
+
+/// Removes all that is in a folder; one that does not exist is fine.
+pub(crate) fn empty_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    for path in list(disk, folder)? {
+        // Not what a link leads to.
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            remove_all(disk, &path)?;
+        } else {
+            gone(disk.remove_file(&path)).map_err(|source| io_error("remove", &path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a folder; nothing if it does not exist.
+pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<PathBuf>> {
+    match disk.list(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        found => found.map_err(|source| io_error("read", folder, source)),
+    }
+}
+
+/// Takes a removal of what was not there for one.
+pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// The folder that a path lies in; the working directory for a relative path of one part.
 fn within(path: &Path) -> &Path {
     path.parent().filter(|within| !within.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn visit(dir: &Path, seen: &mut dyn FnMut(&Path, u64)) -> Result<()> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io_error("read", dir, error)),
-    };
-    for entry in entries.flatten() {
-        let Ok(meta) = entry.metadata() else { continue };
-        if meta.is_dir() {
-            visit(&entry.path(), seen)?;
-        } else {
-            seen(&entry.path(), meta.len());
-        }
-    }
-    Ok(())
 }

@@ -29,8 +29,9 @@ use rustix::fs::{Advice, fadvise};
 use crate::batch::{Batch, Sync};
 use crate::budget::Class;
 use crate::claim::claims_key;
+use crate::disk::empty_folder;
 use crate::envelope::kind;
-use crate::error::{EngineError, Result, io_error};
+use crate::error::{EngineError, Result};
 use crate::family::Family;
 use crate::ffi;
 use crate::open::{Engine, handle};
@@ -215,7 +216,7 @@ impl Engine {
             }
             self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
         }
-        empty_folder(&self.make_staging_dir(claim)?)?;
+        empty_folder(self.disk().as_ref(), &self.make_staging_dir(claim)?)?;
         Ok(mark.map(Recovered::from).unwrap_or_default())
     }
 
@@ -233,15 +234,6 @@ fn put_mark(batch: &mut Batch, claim: &Claim, mark: &MarkRecord) {
     let key = claims_key(claim.owner, MARK, claim.id);
     batch.put_record(Family::Claims, &key, kind::MARK, &mark.encode_to_vec());
     batch.delete(Family::Claims, &claims_key(claim.owner, INTENT, claim.id));
-}
-
-fn empty_folder(dir: &std::path::Path) -> Result<()> {
-    let entries = std::fs::read_dir(dir).map_err(|source| io_error("read", dir, source))?;
-    for entry in entries {
-        let path = entry.map_err(|source| io_error("read", dir, source))?.path();
-        std::fs::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -95,6 +95,8 @@ mod trash;
 #[cfg(feature = "store")]
 mod tuning;
 #[cfg(feature = "store")]
+mod usage;
+#[cfg(feature = "store")]
 mod view;
 #[cfg(feature = "store")]
 mod write_set;
@@ -116,8 +118,10 @@ pub use batch::{Batch, Sync};
 pub use budget::Class;
 #[cfg(feature = "store")]
 pub use crash::CrashPlan;
+#[cfg(all(feature = "store", any(test, feature = "testkit")))]
+pub use disk::forgetful::{ForgetfulDisk, Lost};
 #[cfg(feature = "store")]
-pub use disk::{DiskUsage, sync_folder};
+pub use disk::{Disk, DiskFile, SystemDisk};
 #[cfg(feature = "store")]
 pub use doctor::{Finding, Severity};
 #[cfg(feature = "store")]
@@ -138,6 +142,8 @@ pub use reclaimer::{ReclaimCounts, ReclaimEvent, ReclaimHandle, TombstoneStatus}
 pub use rocksdb;
 #[cfg(feature = "store")]
 pub use tuning::Tuning;
+#[cfg(feature = "store")]
+pub use usage::DiskUsage;
 #[cfg(feature = "store")]
 pub use view::{ReadView, Scan};
 #[cfg(feature = "store")]

@@ -19,7 +19,7 @@ use crate::claim::{STAGING, staging_id};
 use crate::committer::Committer;
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
-use crate::disk::make_folder;
+use crate::disk::{Disk, SystemDisk, list, make_durable_folder, remove_all};
 use crate::envelope::{self, Kind, kind};
 use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
 use crate::family::Family;
@@ -68,9 +68,11 @@ pub struct Options {
     pub reclaim_paused: bool,
     /// Change nothing: no file is written, nothing is swept or reclaimed. For the doctor.
     pub read_only: bool,
+    /// The disk under files of our own.
+    pub disk: Arc<dyn Disk>,
     /// The disk under RocksDB.
     #[cfg(test)]
-    pub(crate) disk: Option<crate::ffi::FaultyDisk>,
+    pub(crate) database_disk: Option<crate::ffi::FaultyDisk>,
 }
 
 impl Options {
@@ -86,8 +88,9 @@ impl Options {
             ballast_bytes: 256 << 20,
             reclaim_paused: false,
             read_only: false,
+            disk: Arc::new(SystemDisk),
             #[cfg(test)]
-            disk: None,
+            database_disk: None,
         }
     }
 
@@ -171,7 +174,7 @@ impl Engine {
         if options.read_only {
             refuse_if_in_use(&data)?;
         } else {
-            make_folder(&options.path)?;
+            make_durable_folder(&*options.disk, &options.path)?;
         }
         let tuning = Tuning::new(&options)?;
         let mut db_options = tuning.database_options();
@@ -211,7 +214,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn adopt(db: Arc<DB>, options: Options, tuning: Tuning) -> Result<Self> {
-        make_folder(&options.path)?;
+        make_durable_folder(&*options.disk, &options.path)?;
         for family in Family::ALL {
             if db.cf_handle(family.name()).is_none() {
                 db.create_cf(family.name(), &tuning.family_options(family))?;
@@ -243,7 +246,7 @@ impl Engine {
             reclaim: OnceLock::new(),
             feedback: OnceLock::new(),
             committer: Committer::start()?,
-            ballast: Ballast::new(&options.path, options.ballast_bytes),
+            ballast: Ballast::new(Arc::clone(&options.disk), &options.path, options.ballast_bytes),
             flushes: Flushes::default(),
             broken: watch::Sender::new(None),
             options,
@@ -252,7 +255,7 @@ impl Engine {
         if !engine.inner.options.read_only {
             // RocksDB syncs what is in its folder, not the name of the folder; and staged files are no safer
             // than the folder of their folders. This syncs the folder that both names are in.
-            make_folder(&engine.staging_root())?;
+            make_durable_folder(engine.disk().as_ref(), &engine.staging_root())?;
         }
         engine.check_format()?;
         if !engine.inner.options.read_only {
@@ -478,6 +481,12 @@ impl Engine {
         &self.inner.governor
     }
 
+    /// The disk under files of our own: for what a job keeps in its staging folder.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.options.disk
+    }
+
     /// What is known of the foreground's latency. Reads and writes through this engine are measured by
     /// themselves; a host reports what it does beside it.
     #[must_use]
@@ -610,7 +619,7 @@ impl Engine {
         for name in self.orphan_folders()? {
             let dir = self.path().join(&name);
             tracing::info!(folder = name, "removing a folder that nobody claims");
-            std::fs::remove_dir_all(&dir).map_err(|source| io_error("remove", &dir, source))?;
+            remove_all(self.disk().as_ref(), &dir)?;
         }
         Ok(())
     }
@@ -623,15 +632,10 @@ impl Engine {
         }
         let mut orphans = Vec::new();
         for kind in [STAGING, TRASH] {
-            let root = self.path().join(kind);
-            let entries = match std::fs::read_dir(&root) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(io_error("read", &root, error)),
-            };
-            for entry in entries {
-                let name = entry.map_err(|source| io_error("read", &root, source))?.file_name();
-                let name = name.to_string_lossy().into_owned();
+            for path in list(self.disk().as_ref(), &self.path().join(kind))? {
+                let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
+                    continue;
+                };
                 if staging_id(&name).is_none_or(|id| !owned.contains(&id)) {
                     orphans.push(format!("{kind}/{name}"));
                 }

@@ -83,7 +83,7 @@ impl Shared {
     pub(crate) fn new(engine: &Engine, paused: bool) -> Result<Self> {
         let mut state = State { paused, ..State::default() };
         engine.governor().set_reclaim_paused(paused);
-        let leftover = dropped::leftover(engine);
+        let leftover = dropped::leftover(engine)?;
         for tombstone in engine.tombstones()? {
             match tombstone {
                 Ok(tombstone) => {
@@ -411,7 +411,7 @@ fn note(shared: &Shared, engine: &Engine, generation: u64, look: &Look, step: St
 
 fn finish(shared: &Shared, engine: &Engine, id: SpanId, generation: u64) -> Result<()> {
     engine.crash().point("reclaim.before_finish")?;
-    steps::remove_trash_folder(engine, id);
+    steps::remove_trash_folder(engine, id)?;
     let mut state = shared.lock();
     if state.works.get(&id).is_none_or(|work| work.generation != generation) {
         return Ok(());

@@ -1,5 +1,6 @@
 //! Reclaim against a real store: both roads, neighbours, pins, and repetition after crashes.
 
+mod own_disk_test;
 mod power_test;
 mod worst_test;
 

@@ -15,13 +15,13 @@
 //! unlink frees nothing, and are cut once ours is the only link: then no version, iterator or
 //! checkpoint uses them.
 
-use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::claim::staging_name;
+use crate::disk::{Disk, gone, list, make_folders};
 use crate::error::{Result, io_error};
 use crate::id::SpanId;
 
@@ -38,10 +38,10 @@ pub(crate) fn folder(store: &Path, id: SpanId) -> PathBuf {
 
 /// Keeps a link to a file that is going to be dropped. False where there are no hard links: the file
 /// then goes in one step, as if there were no trash.
-pub(crate) fn keep(file: &Path, folder: &Path) -> Result<bool> {
+pub(crate) fn keep(disk: &dyn Disk, file: &Path, folder: &Path) -> Result<bool> {
     let Some(name) = file.file_name() else { return Ok(false) };
-    std::fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
-    match std::fs::hard_link(file, folder.join(name)) {
+    make_folders(disk, folder)?;
+    match disk.link(file, &folder.join(name)) {
         Ok(()) => Ok(true),
         // Kept by an earlier attempt.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(true),
@@ -54,43 +54,30 @@ pub(crate) fn keep(file: &Path, folder: &Path) -> Result<bool> {
     }
 }
 
-/// The files in a folder; none if it does not exist.
-pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path()).collect()
-}
-
 /// Removes files of a folder in steps of at most `step_bytes` until `bytes_max` are given back, and the folder once it
 /// is empty. Answers
 /// whether it is gone; if not, or if `after_step` fails, the next call goes on. A folder that does not
 /// exist is gone.
 pub(crate) fn remove_folder(
+    disk: &dyn Disk,
     dir: &Path,
     step_bytes: u64,
     mut bytes_max: u64,
     after_step: &mut AfterStep<'_>,
 ) -> Result<bool> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(io_error("read", dir, error)),
-    };
-    for entry in entries {
-        let path = entry.map_err(|source| io_error("read", dir, source))?.path();
-        if bytes_max == 0 || !remove_file(&path, step_bytes, &mut bytes_max, after_step)? {
+    for path in list(disk, dir)? {
+        if bytes_max == 0 || !remove_file(disk, &path, step_bytes, &mut bytes_max, after_step)? {
             return Ok(false);
         }
     }
-    match std::fs::remove_dir(dir) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(io_error("remove", dir, error)),
-    }
+    gone(disk.remove_folder(dir)).map_err(|source| io_error("remove", dir, source))?;
+    Ok(true)
 }
 
 /// Removes a file in steps of at most `step_bytes` until `bytes_max`, which is counted down, are given back. Answers whether
 /// it is gone.
 pub(crate) fn remove_file(
+    disk: &dyn Disk,
     path: &Path,
     step_bytes: u64,
     bytes_max: &mut u64,
@@ -100,26 +87,18 @@ pub(crate) fn remove_file(
         std::fs::symlink_metadata(path).map_err(|source| io_error("look at", path, source))?;
     let sole_link = meta.is_file() && meta.nlink() == 1;
     let mut left = meta.len();
-    if sole_link && left > step_bytes {
-        let file = OpenOptions::new()
-            .write(true)
-            .open(path)
-            .map_err(|source| io_error("open", path, source))?;
-        while left > step_bytes {
-            if *bytes_max == 0 {
-                return Ok(false);
-            }
-            let began = Instant::now();
-            left -= step_bytes;
-            file.set_len(left)
-                .and_then(|()| file.sync_data())
-                .map_err(|source| io_error("cut", path, source))?;
-            *bytes_max = bytes_max.saturating_sub(step_bytes);
-            after_step(step_bytes, began.elapsed())?;
+    while sole_link && left > step_bytes {
+        if *bytes_max == 0 {
+            return Ok(false);
         }
+        let began = Instant::now();
+        left -= step_bytes;
+        disk.cut(path, left).map_err(|source| io_error("cut", path, source))?;
+        *bytes_max = bytes_max.saturating_sub(step_bytes);
+        after_step(step_bytes, began.elapsed())?;
     }
     let began = Instant::now();
-    std::fs::remove_file(path).map_err(|source| io_error("remove", path, source))?;
+    disk.remove_file(path).map_err(|source| io_error("remove", path, source))?;
     if sole_link {
         *bytes_max = bytes_max.saturating_sub(left);
         after_step(left, began.elapsed())?;
@@ -130,6 +109,7 @@ pub(crate) fn remove_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
     use crate::error::EngineError;
 
     const STEP: u64 = 8 << 20;
@@ -141,14 +121,14 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), vec![1; 20 << 20]).unwrap();
         let mut steps = Vec::new();
-        let gone = remove_folder(&folder, STEP, u64::MAX, &mut |bytes, _| {
+        let gone = remove_folder(&SystemDisk, &folder, STEP, u64::MAX, &mut |bytes, _| {
             steps.push(bytes);
             Ok(())
         });
         assert!(gone.unwrap());
         assert_eq!(steps.iter().sum::<u64>(), 20 << 20);
         assert!(steps.iter().all(|&bytes| bytes <= STEP) && steps.len() == 3, "{steps:?}");
-        assert!(remove_folder(&folder, STEP, 1, &mut |_, _| Ok(())).unwrap());
+        assert!(remove_folder(&SystemDisk, &folder, STEP, 1, &mut |_, _| Ok(())).unwrap());
     }
 
     #[test]
@@ -160,7 +140,7 @@ mod tests {
             std::fs::write(folder.join(name), vec![1; 100]).unwrap();
         }
         let mut calls = 1;
-        while !remove_folder(&folder, STEP, 150, &mut |_, _| Ok(())).unwrap() {
+        while !remove_folder(&SystemDisk, &folder, STEP, 150, &mut |_, _| Ok(())).unwrap() {
             calls += 1;
         }
         assert_eq!((calls, folder.exists()), (2, false));
@@ -172,7 +152,7 @@ mod tests {
         let file = dir.path().join("run");
         std::fs::write(&file, vec![1; 50 << 20]).unwrap();
         let mut lengths = Vec::new();
-        while !remove_file(&file, STEP, &mut (16 << 20), &mut |_, _| Ok(())).unwrap() {
+        while !remove_file(&SystemDisk, &file, STEP, &mut (16 << 20), &mut |_, _| Ok(())).unwrap() {
             lengths.push(std::fs::metadata(&file).unwrap().len() >> 20);
         }
         assert_eq!(lengths, [34, 18]);
@@ -187,7 +167,10 @@ mod tests {
         std::fs::write(&kept, vec![7; 10 << 20]).unwrap();
         std::fs::hard_link(&kept, folder.join("linked")).unwrap();
         assert!(
-            remove_folder(&folder, STEP, 1, &mut |_, _| panic!("nothing is given back")).unwrap()
+            remove_folder(&SystemDisk, &folder, STEP, 1, &mut |_, _| panic!(
+                "nothing is given back"
+            ))
+            .unwrap()
         );
         assert_eq!(std::fs::read(&kept).unwrap(), vec![7; 10 << 20]);
     }
@@ -199,25 +182,28 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("a"), vec![1; 20 << 20]).unwrap();
         let mut steps = 0;
-        let stopped = remove_folder(&folder, STEP, u64::MAX, &mut |_, _| {
+        let stopped = remove_folder(&SystemDisk, &folder, STEP, u64::MAX, &mut |_, _| {
             steps += 1;
             if steps > 1 { Err(EngineError::Stopped) } else { Ok(()) }
         });
         assert!(stopped.is_err());
         assert_eq!(std::fs::metadata(folder.join("a")).unwrap().len(), 4 << 20);
-        assert!(remove_folder(&folder, STEP, u64::MAX, &mut |_, _| Ok(())).unwrap());
+        assert!(remove_folder(&SystemDisk, &folder, STEP, u64::MAX, &mut |_, _| Ok(())).unwrap());
     }
 
     #[test]
     fn a_kept_file_outlives_its_first_name_and_is_kept_once() {
         let dir = tempfile::tempdir().unwrap();
         let (file, folder) = (dir.path().join("1.sst"), folder(dir.path(), SpanId::from_raw(7)));
-        assert!(!keep(&file, &folder).unwrap(), "there is no such file");
+        assert!(!keep(&SystemDisk, &file, &folder).unwrap(), "there is no such file");
         std::fs::write(&file, b"rows").unwrap();
-        assert!(keep(&file, &folder).unwrap() && keep(&file, &folder).unwrap());
+        assert!(
+            keep(&SystemDisk, &file, &folder).unwrap()
+                && keep(&SystemDisk, &file, &folder).unwrap()
+        );
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(files(&folder), [folder.join("1.sst")]);
-        assert!(remove_folder(&folder, STEP, u64::MAX, &mut |_, _| Ok(())).unwrap());
-        assert!(files(&folder).is_empty());
+        assert_eq!(list(&SystemDisk, &folder).unwrap(), [folder.join("1.sst")]);
+        assert!(remove_folder(&SystemDisk, &folder, STEP, u64::MAX, &mut |_, _| Ok(())).unwrap());
+        assert!(list(&SystemDisk, &folder).unwrap().is_empty());
     }
 }

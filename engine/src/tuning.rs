@@ -77,7 +77,7 @@ impl Tuning {
             );
         }
         #[cfg(test)]
-        if let Some(disk) = self.options.disk {
+        if let Some(disk) = self.options.database_disk {
             disk.attach(db);
         }
         self.applied.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use crate::disk::gone;
 use crate::error::{EngineError, Result, io_error};
 use crate::ffi::SstWriter;
 use crate::id::SpanRef;
@@ -188,11 +189,7 @@ fn open_file(
 ) -> Result<SstWriter> {
     engine.check_space()?;
     let path = dir.join(format!("{number:08}-{:04}.sst", files.len()));
-    match std::fs::remove_file(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(io_error("replace", &path, error)),
-    }
+    gone(engine.disk().remove_file(&path)).map_err(|source| io_error("replace", &path, source))?;
     let mut file = SstWriter::new(engine.bulk_options());
     file.open(&path)?;
     files.push(path);

@@ -42,7 +42,7 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// The future of [`Clock::sleep`].
+/// The future of [`Clock::sleep_until`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What time it is, and waiting for later.
@@ -50,8 +50,19 @@ pub trait Clock: Send + Sync + 'static {
     /// The time now. May step back: nothing but display and waiting depends on it.
     fn now(&self) -> UnixMillis;
 
-    /// Ends after `duration`.
-    fn sleep(&self, duration: Duration) -> Sleep;
+    /// Ends when it is `moment`, at once if that is past.
+    ///
+    /// A moment and not a duration: whoever computed the duration did so from an earlier [`Clock::now`],
+    /// and a clock that moved on in between would be waited for too long, or for ever if it is one that
+    /// a test moves by hand.
+    fn sleep_until(&self, moment: UnixMillis) -> Sleep;
+
+    /// Ends after `duration`, rounded up to whole milliseconds.
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let fraction = duration.subsec_nanos() % 1_000_000;
+        let up = Duration::from_millis(u64::from(fraction != 0));
+        self.sleep_until(self.now().plus(duration.saturating_add(up)))
+    }
 }
 
 /// The clock of the operating system, and tokio's timer.
@@ -65,8 +76,8 @@ impl Clock for SystemClock {
         UnixMillis::default().plus(since)
     }
 
-    fn sleep(&self, duration: Duration) -> Sleep {
-        Box::pin(tokio::time::sleep(duration))
+    fn sleep_until(&self, moment: UnixMillis) -> Sleep {
+        Box::pin(tokio::time::sleep(moment.since(self.now())))
     }
 }
 

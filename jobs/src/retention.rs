@@ -38,21 +38,25 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
         settings.borrow_and_update();
         reclaimed.borrow_and_update();
         let work = Arc::clone(&inner);
+        // No later than any job ended that the look below may miss, or whose end was not told yet.
+        let mut told = inner.clock.now();
         let outcome = run(Op::Control, move || run_once(&work, work.clock.now())).await;
         let mut due = outcome.unwrap_or_else(|error| {
             tracing::warn!(%error, "finished jobs could not be removed; it is tried again");
             Due::default()
         });
-        // Jobs that end meanwhile are not looked for: when they are due is known.
+        // Jobs that end meanwhile are not looked for: that they are due no earlier than this is known.
         loop {
             let now = inner.clock.now();
-            let wait = due.next.map_or(LOOK_EVERY, |next| next.since(now).min(LOOK_EVERY));
+            let latest = now.plus(LOOK_EVERY);
+            let until = due.next.map_or(latest, |next| next.min(latest));
             tokio::select! {
-                () = inner.clock.sleep(wait) => break,
+                () = inner.clock.sleep_until(until) => break,
                 () = inner.ended.notified() => {
                     let kept_for = inner.settings.get_duration("jobs.retention_time");
-                    let next = inner.clock.now().plus(kept_for);
+                    let next = told.plus(kept_for);
                     due.next = Some(due.next.map_or(next, |earlier| earlier.min(next)));
+                    told = now;
                 }
                 _ = settings.changed() => break,
                 _ = reclaimed.changed(), if due.blocked => break,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_engine::{Engine, EngineError, Options, SpanFamily, SpanId};
+pub use cairn_engine::{ForgetfulDisk, Lost};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Sleep, UnixMillis};
@@ -64,8 +65,8 @@ impl Clock for ManualClock {
         UnixMillis::from_raw(*self.0.borrow())
     }
 
-    fn sleep(&self, duration: Duration) -> Sleep {
-        let until = self.now().plus(duration).raw();
+    fn sleep_until(&self, moment: UnixMillis) -> Sleep {
+        let until = moment.raw();
         let mut now = self.0.subscribe();
         Box::pin(async move {
             if now.wait_for(|now| *now >= until).await.is_err() {
@@ -96,6 +97,7 @@ pub struct TestJobs {
     engine: Option<Engine>,
     clock: Arc<ManualClock>,
     register: Register,
+    disk: ForgetfulDisk,
     dir: tempfile::TempDir,
 }
 
@@ -128,6 +130,7 @@ impl TestJobs {
             engine: None,
             clock: Arc::default(),
             register: Arc::new(register),
+            disk: ForgetfulDisk::default(),
             dir: dir.expect("a temporary folder can be made"),
         };
         test.open().await;
@@ -135,7 +138,7 @@ impl TestJobs {
     }
 
     async fn open(&mut self) {
-        let engine = soon("opening the store", open_free(self.dir.path())).await;
+        let engine = soon("opening the store", open_free(self.dir.path(), &self.disk)).await;
         let options = JobsOptions { clock: self.clock.clone(), seed: 42 };
         let jobs = Jobs::open(&engine, options).expect("the jobs can be opened");
         (self.register)(&jobs);
@@ -159,6 +162,13 @@ impl TestJobs {
     #[must_use]
     pub fn clock(&self) -> &ManualClock {
         &self.clock
+    }
+
+    /// The disk under the files that jobs keep in their staging folders, and that the store makes itself: it fails when it is
+    /// told to.
+    #[must_use]
+    pub fn disk(&self) -> &ForgetfulDisk {
+        &self.disk
     }
 
     /// Uses other kinds from the next reopen on.
@@ -193,6 +203,19 @@ impl TestJobs {
         crash.arm("testkit.crash", 1);
         assert!(crash.point("testkit.crash").is_err(), "an armed point fails");
         self.reopen().await;
+    }
+
+    /// Loses the power here and now, and opens again: `lost` of what was done on [`TestJobs::disk`] and not synced is gone. What
+    /// was written to the store is not, synced or not, which is the harder case: a checkpoint may be there that names a file
+    /// that is not.
+    pub async fn cut_power(&mut self, lost: Lost) {
+        self.disk.off();
+        let crash = self.engine().crash();
+        crash.arm("testkit.power", 1);
+        assert!(crash.point("testkit.power").is_err(), "an armed point fails");
+        self.stop().await;
+        self.disk.on(lost).expect("what is lost can be removed");
+        self.open().await;
     }
 
     /// Arms a crash point (see [`crate::CRASH_POINTS`]): the store dies the `nth` time, from 1, that
@@ -295,9 +318,10 @@ impl TestJobs {
 const QUIET: Duration = Duration::from_millis(10);
 
 /// Opens a store as soon as nobody has it open any more.
-pub(crate) async fn open_free(dir: &Path) -> Engine {
+pub(crate) async fn open_free(dir: &Path, disk: &ForgetfulDisk) -> Engine {
     loop {
-        match Engine::open(Options::small(dir)) {
+        let disk = Arc::new(disk.clone());
+        match Engine::open(Options { disk, ..Options::small(dir) }) {
             Ok(engine) => return engine,
             Err(EngineError::InUse(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
             Err(error) => panic!("the store cannot be opened: {error}"),

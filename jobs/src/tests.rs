@@ -6,5 +6,6 @@ mod doctor;
 mod kinds;
 mod life;
 mod pause;
+mod power;
 mod random;
 mod retry;

@@ -217,7 +217,7 @@ impl Driver {
         let Some(next) = control.next_run.filter(|next| *next > now) else { return true };
         let _waiting = Gauge::waiting();
         self.note("");
-        let sleep = self.inner.clock.sleep(next.since(now));
+        let sleep = self.inner.clock.sleep_until(next);
         self.wait(sleep).await == Woken::Ready
     }
 

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::disk::list;
+use crate::error::Result;
 use crate::holder::{self, Inode};
 use crate::open::Engine;
 use crate::trash;
@@ -45,9 +47,17 @@ pub(super) struct Dropped(pub(super) Vec<Left>);
 
 impl Dropped {
     /// Looks for the files that had these names, and for those in our own trash folder, if there can be one.
-    pub(super) fn look(engine: &Engine, names: &[PathBuf], own_folder: Option<&Path>) -> Self {
+    ///
+    /// # Errors
+    /// The folder cannot be read: what is in it must not be taken for gone.
+    pub(super) fn look(
+        engine: &Engine,
+        names: &[PathBuf],
+        own_folder: Option<&Path>,
+    ) -> Result<Self> {
         let mut left = Vec::new();
-        for path in own_folder.map(trash::files).unwrap_or_default() {
+        let own = own_folder.map(|folder| list(engine.disk().as_ref(), folder)).transpose()?;
+        for path in own.unwrap_or_default() {
             let Some(inode) = Inode::of(&path) else { continue };
             let place = place_of_own(engine, &path, &inode);
             left.push(Left { path, place, bytes: inode.bytes });
@@ -64,7 +74,7 @@ impl Dropped {
                 left.push(Left { path, place: Place::Trash, bytes: inode.bytes });
             }
         }
-        Self(left)
+        Ok(Self(left))
     }
 
     /// Bytes of all of them.
@@ -137,8 +147,8 @@ fn trash_path(path: &Path) -> PathBuf {
 
 /// Files that an earlier process dropped; RocksDB goes on cutting them after open. Whose they were is
 /// not known any more.
-pub(super) fn leftover(engine: &Engine) -> Vec<PathBuf> {
+pub(super) fn leftover(engine: &Engine) -> Result<Vec<PathBuf>> {
     let is_trash = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "trash");
-    let files = trash::files(engine.data_path()).into_iter().filter(is_trash);
-    files.map(|path| path.with_extension("")).collect()
+    let files = list(engine.disk().as_ref(), engine.data_path())?.into_iter().filter(is_trash);
+    Ok(files.map(|path| path.with_extension("")).collect())
 }

@@ -11,7 +11,8 @@ use super::work::Work;
 use crate::batch::{Batch, Sync};
 use crate::budget::Class;
 use crate::claim::folder_bytes;
-use crate::error::{EngineError, Result};
+use crate::disk::gone;
+use crate::error::{EngineError, Result, io_error};
 use crate::family::Family;
 use crate::ffi::{self, CompactionStop};
 use crate::holder::Inode;
@@ -108,11 +109,12 @@ pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
         .then(|| engine.views().readers(tombstone.id, before.condemned_sequence))
         .flatten();
     let staged = folder_bytes(&staging);
-    let dropped = Dropped::look(engine, names, Some(&trash::folder(engine.path(), tombstone.id)));
-    let earlier = Dropped::look(engine, leftover, None);
+    let dropped = Dropped::look(engine, names, Some(&trash::folder(engine.path(), tombstone.id)))?;
+    let earlier = Dropped::look(engine, leftover, None)?;
     let mut survey = Survey {
         pinned: readers.is_some(),
-        staging: staging.exists(),
+        // What cannot be looked at is not gone.
+        staging: staging.try_exists().map_err(|source| io_error("look at", &staging, source))?,
         has_keys: tombstone.keys.is_some(),
         cuttable: dropped.cuttable().count(),
         trash_files: dropped.0.len() + earlier.0.len(),
@@ -193,7 +195,13 @@ pub(super) fn remove_staging(
     let dir = engine.staging_dir(id);
     let governor = engine.governor();
     let pace = &mut |bytes, took| governor.pace(bytes, took, stopped);
-    done.folder_removed = trash::remove_folder(&dir, governor.steps().bytes(), TURN_BYTES, pace)?;
+    done.folder_removed = trash::remove_folder(
+        engine.disk().as_ref(),
+        &dir,
+        governor.steps().bytes(),
+        TURN_BYTES,
+        pace,
+    )?;
     engine.crash().point("reclaim.after_staging")?;
     Ok(())
 }
@@ -229,7 +237,7 @@ fn keep_links(engine: &Engine, look: &Look) -> Result<()> {
         let path = engine.file_path(&file.name);
         let linked = Inode::of(&path).is_some_and(|inode| inode.links > 1);
         if linked || !paced {
-            trash::keep(&path, &folder)?;
+            trash::keep(engine.disk().as_ref(), &path, &folder)?;
         }
     }
     Ok(())
@@ -292,7 +300,14 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
     let (governor, mut bytes_max) = (engine.governor(), TURN_BYTES);
     for left in look.dropped.cuttable() {
         let pace = &mut |bytes, took| governor.pace(bytes, took, stopped);
-        let gone = trash::remove_file(&left.path, governor.steps().bytes(), &mut bytes_max, pace)?;
+        let step_bytes = governor.steps().bytes();
+        let gone = trash::remove_file(
+            engine.disk().as_ref(),
+            &left.path,
+            step_bytes,
+            &mut bytes_max,
+            pace,
+        )?;
         if !gone || bytes_max == 0 {
             break;
         }
@@ -305,7 +320,9 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
 pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
     for left in look.dropped.strange() {
         tracing::info!(file = %left.path.display(), "a link outside of the store keeps its bytes");
-        trash::remove_file(&left.path, u64::MAX, &mut 0, &mut |_, _| Ok(()))?;
+        trash::remove_file(engine.disk().as_ref(), &left.path, u64::MAX, &mut 0, &mut |_, _| {
+            Ok(())
+        })?;
     }
     if look.dropped.read() {
         // A look-up that was under way when the files were dropped keeps the version they are in. When it
@@ -318,10 +335,10 @@ pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
     Ok(look.dropped.waiting_for())
 }
 
-/// The folder of our own trash is empty at the end.
-pub(super) fn remove_trash_folder(engine: &Engine, id: SpanId) {
-    // Most tombstones never had one.
-    let _ = std::fs::remove_dir(trash::folder(engine.path(), id));
+/// The folder of our own trash is empty at the end. Most tombstones never had one.
+pub(super) fn remove_trash_folder(engine: &Engine, id: SpanId) -> Result<()> {
+    let folder = trash::folder(engine.path(), id);
+    gone(engine.disk().remove_folder(&folder)).map_err(|source| io_error("remove", &folder, source))
 }
 
 impl Engine {

@@ -12,7 +12,7 @@ use crate::ffi::FaultyDisk;
 use crate::ingest::Recovered;
 
 fn open_on(disk: FaultyDisk, folder: &tempfile::TempDir) -> Engine {
-    Engine::open(Options { disk: Some(disk), ..Options::small(folder.path()) }).unwrap()
+    Engine::open(Options { database_disk: Some(disk), ..Options::small(folder.path()) }).unwrap()
 }
 
 /// The power goes now, and comes back when nothing has the store open.
@@ -99,7 +99,7 @@ fn raw_with_files(
     disk: FaultyDisk,
     folder: &std::path::Path,
 ) -> (rocksdb::DB, crate::Tuning, std::path::PathBuf) {
-    let options = Options { disk: Some(disk), ..Options::small(folder) };
+    let options = Options { database_disk: Some(disk), ..Options::small(folder) };
     let tuning = crate::Tuning::new(&options).unwrap();
     let data = folder.join("data");
     let db = raw(&tuning, &data);

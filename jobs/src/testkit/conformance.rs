@@ -1,4 +1,4 @@
-//! Puts a job kind through what can happen to a job: pause, cancel and crash at every checkpoint, and
+//! Puts a job kind through what can happen to a job: pause, cancel, crash and loss of power at every checkpoint, and
 //! death at every durable step, once and twice.
 //!
 //! A kind passes if each run ends as it should: what succeeded left exactly what an undisturbed run
@@ -50,7 +50,7 @@ use std::collections::BTreeMap;
 
 use cairn_engine::{Engine, SpanFamily, SpanId};
 
-use super::TestJobs;
+use super::{Lost, TestJobs};
 use crate::control::ControlOptions;
 use crate::id::JobId;
 use crate::kind::{JobKind, NewJob};
@@ -82,7 +82,7 @@ pub trait Conforms: JobKind {
 /// What a kind was put through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conformed {
-    /// Checkpoints of the job: at each it was paused, cancelled and crashed.
+    /// Checkpoints of the job: at each it was paused, cancelled and crashed, and lost the power.
     pub checkpoints: u64,
     /// Durable steps at which it died on its way to success.
     pub crashes: u32,
@@ -101,6 +101,9 @@ pub async fn conformance<K: Conforms>() -> Conformed {
         trial.cancels_at(checkpoint, false).await;
         trial.cancels_at(checkpoint, true).await;
         trial.crashes_at(checkpoint).await;
+        for lost in [Lost::Everything, Lost::Part(checkpoint)] {
+            trial.loses_power_at(checkpoint, lost).await;
+        }
     }
     let mut crashes = 0;
     while trial.dies_at(crashes + 1).await {
@@ -207,6 +210,17 @@ impl<K: Conforms> Trial<K> {
         }
         resume(&test, id).await;
         self.succeeded(&test, id, &format!("crashed twice at checkpoint {checkpoint}")).await;
+    }
+
+    /// What the checkpoint names and its job did not sync is gone.
+    async fn loses_power_at(&self, checkpoint: u64, lost: Lost) {
+        let (mut test, id) = self.paused_at(checkpoint).await;
+        test.cut_power(lost).await;
+        resume(&test, id).await;
+        let when = format!(
+            "lost the power at checkpoint {checkpoint}, and of what was not synced {lost:?}"
+        );
+        self.succeeded(&test, id, &when).await;
     }
 
     /// Dies at the nth durable step, and soon after the restart again. False if there is no such step.

@@ -8,7 +8,7 @@ use cairn_engine::{Batch, Sync};
 use super::kinds::{Plain, Script, clean, ends, new, published_rows, setup, submit};
 use crate::list::Reclaim;
 use crate::record::Control;
-use crate::testkit::{open_free, soon};
+use crate::testkit::{ForgetfulDisk, open_free, soon};
 use crate::{Failure, JobError, JobId, Jobs, JobsOptions, State};
 
 fn failure(error: JobError) -> Failure {
@@ -196,7 +196,8 @@ async fn dropping_the_last_handle_stops_the_jobs_and_the_next_open_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     for attempt in 1..=3 {
         // Succeeds once nobody has the store any more.
-        let engine = soon("the end of all jobs", open_free(folder.path())).await;
+        let engine =
+            soon("the end of all jobs", open_free(folder.path(), &ForgetfulDisk::default())).await;
         let jobs = Jobs::open(&engine, JobsOptions::default()).unwrap();
         jobs.register::<Plain>(Script(Arc::default()));
         jobs.start().unwrap();

@@ -115,7 +115,7 @@ impl Claims {
         };
         // The claim is durable before its folder is made.
         let path = cx.make_staging_dir(&scratch)?;
-        Ok(RunFolder { scratch: scratch.id, path })
+        Ok(RunFolder { disk: Arc::clone(cx.engine().disk()), scratch: scratch.id, path })
     }
 }
 

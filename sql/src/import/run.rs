@@ -8,11 +8,12 @@
 //! is durable, and its folder too, before a checkpoint may name it.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cairn_engine::envelope::{self, kind};
-use cairn_engine::{Corruption, EngineError, Family, SpanId, sync_folder};
+use cairn_engine::{Corruption, Disk, DiskFile, EngineError, Family, SpanId};
 
 use super::args::Run;
 use crate::entry::{self, Entry};
@@ -32,6 +33,8 @@ const BODY_MAX: usize = 1 << 30;
 /// The folder of an import's runs.
 #[derive(Debug, Clone)]
 pub(crate) struct RunFolder {
+    /// The disk that it is on.
+    pub(crate) disk: Arc<dyn Disk>,
     /// The scratch claim.
     pub(crate) scratch: SpanId,
     /// Its folder.
@@ -58,13 +61,11 @@ impl RunFolder {
     /// # Errors
     /// If the folder cannot be read or a file not removed.
     pub(crate) fn keep_only(&self, runs: &[Run]) -> Result<(), EngineError> {
-        let entries = self.path.read_dir().map_err(|error| failed("read", &self.path, error))?;
+        let found =
+            self.disk.list(&self.path).map_err(|error| failed("read", &self.path, error))?;
         let kept: Vec<PathBuf> = runs.iter().map(|run| self.file(run.number)).collect();
-        for entry in entries {
-            let path = entry.map_err(|error| failed("read", &self.path, error))?.path();
-            if !kept.contains(&path) {
-                std::fs::remove_file(&path).map_err(|error| failed("remove", &path, error))?;
-            }
+        for path in found.iter().filter(|path| !kept.contains(path)) {
+            self.disk.remove_file(path).map_err(|error| failed("remove", path, error))?;
         }
         Ok(())
     }
@@ -85,7 +86,7 @@ pub(crate) struct RunWriter {
     folder: RunFolder,
     number: u64,
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     block: Vec<u8>,
     bytes: u64,
     rows: u64,
@@ -98,7 +99,7 @@ impl RunWriter {
     /// If the file cannot be made: after the scratch claim was condemned, say.
     pub(crate) fn create(folder: &RunFolder, number: u64) -> Result<Self, EngineError> {
         let path = folder.file(number);
-        let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
+        let file = folder.disk.create(&path).map_err(|error| failed("create", &path, error))?;
         let block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 4);
         Ok(Self { folder: folder.clone(), number, path, file, block, bytes: 0, rows: 0 })
     }
@@ -135,8 +136,9 @@ impl RunWriter {
         if !self.block.is_empty() {
             self.end_block()?;
         }
-        self.file.sync_all().map_err(|error| failed("sync", &self.path, error))?;
-        sync_folder(&self.folder.path)?;
+        self.file.sync().map_err(|error| failed("sync", &self.path, error))?;
+        let folder = &self.folder.path;
+        self.folder.disk.sync_folder(folder).map_err(|error| failed("sync", folder, error))?;
         Ok(Run { number: self.number, bytes: self.bytes, rows: self.rows })
     }
 }
@@ -267,11 +269,17 @@ impl RunReader {
 
 #[cfg(test)]
 mod tests {
+    use cairn_engine::SystemDisk;
+
     use super::*;
 
     fn folder() -> (tempfile::TempDir, RunFolder) {
         let dir = tempfile::tempdir().unwrap();
-        let folder = RunFolder { scratch: SpanId::from_raw(7), path: dir.path().to_owned() };
+        let folder = RunFolder {
+            disk: Arc::new(SystemDisk),
+            scratch: SpanId::from_raw(7),
+            path: dir.path().to_owned(),
+        };
         (dir, folder)
     }
 

@@ -2,7 +2,10 @@
 
 mod bench;
 
+use std::io::ErrorKind;
+
 use bench::{Bench, LIMITS, TABLE, shuffled};
+use cairn_engine::Lost;
 use cairn_jobs::State;
 use proptest::prelude::*;
 
@@ -318,6 +321,37 @@ async fn a_crash_at_any_point_and_a_second_one_after_it_make_the_same_table() {
             continue;
         }
         bench::crash_twice(sorted_then_not(), &point, *nth).await;
+    }
+}
+
+/// The first operations one by one, more of the same in greater and greater steps.
+fn some_operations() -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(1), |nth| Some(nth + 1 + nth / 12))
+}
+
+#[tokio::test]
+async fn the_power_may_go_with_any_operation_on_the_files_of_an_import() {
+    let mut lost_in_all = 0;
+    for nth in some_operations() {
+        let lost = [Lost::Everything, Lost::Part(nth)][nth as usize % 2];
+        let (came, count) = bench::lose_power(sorted_then_not(), nth, lost).await;
+        lost_in_all += count;
+        if !came {
+            assert!(nth > 40, "{nth} operations");
+            break;
+        }
+    }
+    assert!(lost_in_all > 10, "{lost_in_all} were lost");
+}
+
+#[tokio::test]
+async fn an_import_tries_again_when_an_operation_on_its_files_fails() {
+    for nth in some_operations() {
+        let (more, error) = [(0, ErrorKind::Other), (3, ErrorKind::StorageFull)][nth as usize % 2];
+        if !bench::fail_disk(sorted_then_not(), nth, more, error).await {
+            assert!(nth > 40, "{nth} operations");
+            break;
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! How long a cancel takes while the job writes at full speed: until the call returns, until the job's last
 //! possible write, until the job is `canceled`, until the disk is back.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Cancel {
     /// That the job had written.
     bytes: u64,
+    /// A sync of the disk right before, by nobody of ours.
+    sync_ms: f64,
     returned_ms: f64,
     last_write_ms: Option<f64>,
     canceled_ms: f64,
@@ -45,6 +49,7 @@ impl Cancel {
     fn to_json(self) -> Value {
         json!({
             "bytes": self.bytes,
+            "sync_before_ms": self.sync_ms,
             "returned_ms": self.returned_ms,
             "last_write_ms": self.last_write_ms,
             "canceled_ms": self.canceled_ms,
@@ -56,6 +61,8 @@ impl Cancel {
 /// Which of the times.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
+    /// Not of the cancel: how long the disk took right before it.
+    SyncBefore,
     Returned,
     LastWrite,
     Canceled,
@@ -63,10 +70,12 @@ pub(super) enum Moment {
 }
 
 impl Moment {
+    /// Those of a cancel.
     pub(super) const ALL: [Self; 4] = [Self::Returned, Self::LastWrite, Self::Canceled, Self::Back];
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::SyncBefore => "a sync of 4 KiB right before",
             Self::Returned => "CANCEL returned",
             Self::LastWrite => "last write",
             Self::Canceled => "`canceled`",
@@ -101,6 +110,7 @@ impl Cancels {
 
     fn values(&self, moment: Moment) -> Vec<f64> {
         let value = |cancel: &Cancel| match moment {
+            Moment::SyncBefore => Some(cancel.sync_ms),
             Moment::Returned => Some(cancel.returned_ms),
             Moment::LastWrite => cancel.last_write_ms,
             Moment::Canceled => Some(cancel.canceled_ms),
@@ -142,7 +152,9 @@ impl AllCancels {
     ) -> Result<Self, String> {
         let sized = if plan.smoke { 1 } else { SIZED_CANCELS };
         progress.begin("cancel", plan.cancels + 2 * sized + plan.import_cancels);
-        let mut bench = Bench::open(&folder.join("cancel"), plan, last_write, progress)?;
+        let mut probe = Probe::new(folder)?;
+        let mut bench =
+            Bench::open(&folder.join("cancel"), plan, last_write, progress, &mut probe)?;
         let loads = bench.loads("LOAD", plan.cancel_bytes, plan.cancels).await?;
         let small = plan.large_bytes / SIZE_FACTOR;
         let small = bench.loads("LOAD, small", small, sized).await?;
@@ -150,7 +162,8 @@ impl AllCancels {
         let bytes = if plan.smoke { 0 } else { small.bytes() * SIZE_FACTOR };
         let large = bench.loads("LOAD, large", bytes.max(plan.large_bytes), sized).await?;
         bench.close().await;
-        let imports = imports(&folder.join("cancel-sql"), plan, last_write, progress).await?;
+        let imports =
+            imports(&folder.join("cancel-sql"), plan, last_write, progress, &mut probe).await?;
         Ok(Self { loads, small, large, imports })
     }
 
@@ -160,6 +173,21 @@ impl AllCancels {
 
     pub(super) fn to_json(&self) -> Value {
         self.each().into_iter().map(Cancels::to_json).collect()
+    }
+}
+
+/// What a commit waits for at the least: a sync of a few bytes, on the disk that the job writes to.
+struct Probe(File);
+
+impl Probe {
+    fn new(folder: &Path) -> Result<Self, String> {
+        File::create(folder.join("probe")).map(Self).map_err(text)
+    }
+
+    fn sync_ms(&mut self) -> Result<f64, String> {
+        let began = Instant::now();
+        self.0.write_all(&[7; 4096]).and_then(|()| self.0.sync_data()).map_err(text)?;
+        Ok(ms(began.elapsed()))
     }
 }
 
@@ -174,6 +202,7 @@ struct Bench<'a> {
     again: usize,
     last_write: &'a LastWrite,
     progress: &'a Progress,
+    probe: &'a mut Probe,
 }
 
 impl<'a> Bench<'a> {
@@ -182,6 +211,7 @@ impl<'a> Bench<'a> {
         plan: &Plan,
         last_write: &'a LastWrite,
         progress: &'a Progress,
+        probe: &'a mut Probe,
     ) -> Result<Self, String> {
         let engine = Engine::open(Options::new(path)).map_err(text)?;
         let jobs = Jobs::open(&engine, JobsOptions::default()).map_err(text)?;
@@ -190,7 +220,18 @@ impl<'a> Bench<'a> {
         jobs.start().map_err(text)?;
         let random = Random::new(plan.seed);
         let (value_bytes, spread, again) = (plan.value_bytes as u64, plan.spread, plan.again);
-        Ok(Self { engine, jobs, written, random, value_bytes, spread, again, last_write, progress })
+        Ok(Self {
+            engine,
+            jobs,
+            written,
+            random,
+            value_bytes,
+            spread,
+            again,
+            last_write,
+            progress,
+            probe,
+        })
     }
 
     async fn loads(&mut self, name: &str, bytes: u64, count: usize) -> Result<Cancels, String> {
@@ -231,10 +272,13 @@ impl<'a> Bench<'a> {
         tokio::time::sleep(within(self.spread, &mut self.random)).await;
         let bytes = self.written.bytes();
         let jobs = &self.jobs;
+        let sync_ms = self.probe.sync_ms()?;
         let asked = Instant::now();
         jobs.cancel(&[id], ControlOptions::by("bench")).await.map_err(text)?;
-        let returned = asked.elapsed();
-        ended(jobs, self.last_write, id, asked, returned, bytes).await
+        let returned_ms = ms(asked.elapsed());
+        let (canceled_ms, back_ms) = ended(jobs, id, asked).await?;
+        let last_write_ms = self.last_write.take_ms();
+        Ok(Cancel { bytes, sync_ms, returned_ms, last_write_ms, canceled_ms, back_ms })
     }
 
     async fn close(self) {
@@ -249,6 +293,7 @@ async fn imports(
     plan: &Plan,
     last_write: &LastWrite,
     progress: &Progress,
+    probe: &mut Probe,
 ) -> Result<Cancels, String> {
     progress.say("writing a CSV file");
     let sql = Sql::make(folder, 256 << 20, plan.csv_bytes, plan.seed)?;
@@ -259,7 +304,7 @@ async fn imports(
     while cancels.len() < plan.import_cancels {
         progress.say("IMPORT");
         let processors = Processors::now();
-        let cancel = import(&sql, plan, last_write, &mut random).await?;
+        let cancel = import(&sql, plan, last_write, &mut random, probe).await?;
         if retries.accepts([Processors::now().stolen_since(processors)]) {
             cancels.push(cancel);
             progress.step();
@@ -276,6 +321,7 @@ async fn import(
     plan: &Plan,
     last_write: &LastWrite,
     random: &mut Random,
+    probe: &mut Probe,
 ) -> Result<Cancel, String> {
     let before = sql.sst_bytes()?;
     let id = sql.start_import("t").await?;
@@ -289,11 +335,14 @@ async fn import(
         written = sql.sst_bytes()?.saturating_sub(before);
     }
     tokio::time::sleep(within(plan.spread, random)).await;
-    let written = sql.sst_bytes()?.saturating_sub(before);
+    let bytes = sql.sst_bytes()?.saturating_sub(before);
+    let sync_ms = probe.sync_ms()?;
     let asked = Instant::now();
     sql.run(&format!("CANCEL JOB {id}")).await?;
-    let returned = asked.elapsed();
-    ended(sql.db.jobs(), last_write, id, asked, returned, written).await
+    let returned_ms = ms(asked.elapsed());
+    let (canceled_ms, back_ms) = ended(sql.db.jobs(), id, asked).await?;
+    let last_write_ms = last_write.take_ms();
+    Ok(Cancel { bytes, sync_ms, returned_ms, last_write_ms, canceled_ms, back_ms })
 }
 
 /// A random part of a time.
@@ -301,28 +350,17 @@ fn within(time: Duration, random: &mut Random) -> Duration {
     Duration::from_micros(random.below(time.as_micros() as u64))
 }
 
-/// Waits for the end of a cancelled job and for the disk.
-async fn ended(
-    jobs: &Jobs,
-    last_write: &LastWrite,
-    id: JobId,
-    asked: Instant,
-    returned: Duration,
-    bytes: u64,
-) -> Result<Cancel, String> {
+/// Waits for the end of a cancelled job and for the disk; answers when they came, in milliseconds since then.
+async fn ended(jobs: &Jobs, id: JobId, asked: Instant) -> Result<(f64, f64), String> {
     let job = jobs.wait(id).await.map_err(text)?;
     let canceled = asked.elapsed();
     if job.state != State::Canceled {
         return Err(format!("a cancelled job ended as {}", job.state));
     }
     jobs.wait_reclaimed(id).await.map_err(text)?;
-    let back = asked.elapsed();
-    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    Ok(Cancel {
-        bytes,
-        returned_ms: ms(returned),
-        last_write_ms: last_write.take_ms(),
-        canceled_ms: ms(canceled),
-        back_ms: ms(back),
-    })
+    Ok((ms(canceled), ms(asked.elapsed())))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }

@@ -1,7 +1,7 @@
 //! The results as text for a terminal of 100 columns.
 
 use crate::aims::{Aim, size_name};
-use crate::cancel::{AllCancels, Moment};
+use crate::cancel::{AllCancels, Cancels, Moment};
 use crate::host::reason;
 use crate::import::Imports;
 use crate::latency::Percentile;
@@ -175,14 +175,18 @@ fn cancels(lines: &mut Vec<String>, all: &AllCancels) {
     let columns: String =
         Moment::ALL.iter().map(|moment| format!("{:>20}", moment.name())).collect();
     lines.push(format!("{:<20}{columns}", ""));
+    let spread = |of: &Cancels, moment| {
+        let at = |part| of.at(moment, part).map_or_else(|| "-".to_owned(), short);
+        format!("{} / {} / {}", at(0.5), at(0.99), at(1.0))
+    };
     for of in all.each() {
-        let mut line = format!("{:<20}", format!("{} ({})", of.name, of.count()));
-        for moment in Moment::ALL {
-            let at = |part| of.at(moment, part).map_or_else(|| "-".to_owned(), short);
-            line.push_str(&format!("{:>20}", format!("{} / {} / {}", at(0.5), at(0.99), at(1.0))));
-        }
-        lines.push(line);
+        let columns: String =
+            Moment::ALL.iter().map(|moment| format!("{:>20}", spread(of, *moment))).collect();
+        lines.push(format!("{:<20}{columns}", format!("{} ({})", of.name, of.count())));
     }
+    let before = Moment::SyncBefore;
+    let alone = all.each().map(|of| format!("{} {}", of.name, spread(of, before)));
+    lines.push(format!("{}, by nobody of ours: {}", before.name(), alone.join("; ")));
     for of in all.each() {
         if of.aside() > 0 {
             lines.push(format!("set aside: {} cancels of {}, {}", of.aside(), of.name, reason()));

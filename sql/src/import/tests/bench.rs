@@ -1,11 +1,15 @@
 //! A store, its jobs, its catalog and a folder of files, for tests of imports.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_engine::key::Direction;
-use cairn_engine::{Batch, Engine, Options, SpanFamily, SpanId, SpanRef, Sync};
+use cairn_engine::{
+    Batch, Disk, Engine, ForgetfulDisk, Lost, Options, SpanFamily, SpanId, SpanRef, Sync,
+    SystemDisk,
+};
 use cairn_jobs::{ControlOptions, JobId, JobView, Jobs, JobsOptions, NewJob, State, SystemClock};
 
 use super::super::options::Options as ImportOptions;
@@ -99,9 +103,19 @@ impl Bench {
     }
 
     fn open(folder: Folder, limits: Limits, before_start: impl FnOnce(&Engine)) -> Self {
+        Self::open_on(Arc::new(SystemDisk), folder, limits, before_start)
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        folder: Folder,
+        limits: Limits,
+        before_start: impl FnOnce(&Engine),
+    ) -> Self {
         let external = folder.path().join("extern");
         std::fs::create_dir_all(&external).unwrap();
-        let engine = Engine::open(Options::small(folder.path().join("store"))).unwrap();
+        let options = Options { disk, ..Options::small(folder.path().join("store")) };
+        let engine = Engine::open(options).unwrap();
         let catalog = Catalog::open(&engine).unwrap();
         before_start(&engine);
         let jobs = Jobs::open(&engine, JobsOptions::new(Arc::new(SystemClock))).unwrap();
@@ -403,6 +417,65 @@ pub(super) async fn crash_twice(keys: Vec<i64>, point: &str, nth: u32) {
         assert_eq!(rows, expected(sorted), "{point} {nth}");
     }
     bench.assert_clean().await;
+}
+
+/// Imports on a disk of which the power goes with its nth operation, and `lost` is lost then: the job must end with the same
+/// table. Answers whether there was such an operation, and how much was lost.
+pub(super) async fn lose_power(keys: Vec<i64>, nth: u64, lost: Lost) -> (bool, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let mut sorted = keys.clone();
+    sorted.sort_unstable();
+    // With the disk the database is gone, too; what it has written is not, synced or not.
+    let store = Arc::new(Mutex::new(None::<Engine>));
+    let dying = Arc::clone(&store);
+    let disk = ForgetfulDisk::new(move || {
+        if let Some(engine) = &*dying.lock().unwrap() {
+            engine.crash().arm("power", 1);
+            engine.crash().point("power").unwrap_err();
+        }
+    });
+    let bench = Bench::open_on(Arc::new(disk.clone()), Folder::Lent(path.clone()), LIMITS, |_| {});
+    *store.lock().unwrap() = Some(bench.engine.clone());
+    bench.file("t.csv", &csv(keys));
+    let table = bench.table(TABLE);
+    let job = bench.new_job(&table, &[], &["t.csv"], "skip=1");
+    let id = bench.jobs.submit::<ImportKind>(job).await.unwrap();
+    disk.cut_power(nth);
+    bench.dies_or_ends(Some(id)).await;
+    let came = disk.is_off();
+    *store.lock().unwrap() = None;
+    bench.close().await;
+    let count = disk.on(lost).unwrap();
+
+    let bench = Bench::open_on(Arc::new(disk), Folder::Lent(path), LIMITS, |_| {});
+    let job = bench.settle(id).await;
+    assert_eq!(job.state, State::Succeeded, "operation {nth}, {lost:?}: {job:?}");
+    assert_eq!(bench.rows(&table), expected(sorted), "operation {nth}, {lost:?}");
+    bench.assert_clean().await;
+    (came, count)
+}
+
+/// Imports on a disk whose nth operation and `more` of those after it fail: the job tries again, and makes the same table. Answers
+/// whether there was such an operation.
+pub(super) async fn fail_disk(keys: Vec<i64>, nth: u64, more: u64, error: ErrorKind) -> bool {
+    let mut sorted = keys.clone();
+    sorted.sort_unstable();
+    let disk = ForgetfulDisk::default();
+    let folder = Folder::Own(tempfile::tempdir().unwrap());
+    let bench = Bench::open_on(Arc::new(disk.clone()), folder, LIMITS, |_| {});
+    bench.set("jobs.retry.initial_delay", "1ms");
+    bench.file("t.csv", &csv(keys));
+    let table = bench.table(TABLE);
+    disk.fail(nth, more, error);
+    let job = bench.import(&table, &["t.csv"], "skip=1").await;
+    assert_eq!(job.state, State::Succeeded, "operation {nth}, {error}: {job:?}");
+    let came = disk.heal();
+    assert_eq!(bench.rows(&table), expected(sorted), "operation {nth}, {error}");
+    // A staging folder that could not be removed when it was empty goes when the store is opened.
+    let bench = Bench::open_on(Arc::new(disk), bench.close().await, LIMITS, |_| {});
+    bench.assert_clean().await;
+    came
 }
 
 impl Bench {
