@@ -39,7 +39,7 @@ soak: build ## full load with cancels and restarts: what grows? (SECONDS=3600)
 	cargo test --release --workspace --test soak -- growth --seconds $(or $(SECONDS),3600)
 
 valgrind: build ## the engine's tests, which call all of RocksDB's C interface, under valgrind (6 min; ARGS=a part of their names)
-	cargo test --release --workspace --lib --config "target.'cfg(all())'.runner = '$(CURDIR)/.ci/valgrind'" -- --skip model_test --test-threads 1 $(ARGS)
+	cargo test --release --workspace --lib --config "target.'cfg(all())'.runner = '$(CURDIR)/.ci/valgrind'" -- --skip model_test --skip own_disk_test --test-threads 1 $(ARGS)
 
 bench-reclaim: setup ## measure what a cancelled job costs everybody else (ARGS=--smoke, ARGS=--help)
 	cargo bench --profile $(PROFILE) --workspace --bench reclaim -- --out $(CURDIR)/target/bench-reclaim $(ARGS)

@@ -2,9 +2,9 @@
 //! folders of staged files.
 //!
 //! Whatever makes, fills, links, cuts, syncs or removes one of them does so through [`Disk`], so that a test can let each
-//! such operation fail, or lose what was not synced: contents and names. Reading does not, nor asking for lengths, links
-//! and free space: nothing is lost by that, and what is read carries checksums. RocksDB's own files, staged ones too, have
-//! RocksDB's own seam.
+//! such operation fail, or lose what was not synced: contents and names. So does listing where a name that is not found
+//! is taken for gone. Reading does not, nor asking for lengths, links and free space: nothing is lost by that, and what is
+//! read carries checksums. RocksDB's own files, staged ones too, have RocksDB's own seam; what queries spill needs none.
 
 use std::fmt;
 use std::fs::File;
@@ -77,7 +77,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
 /// A file that is written from its beginning.
 pub trait DiskFile: Write + fmt::Debug + Send {
-    /// Gives the file so many bytes, with blocks of its own.
+    /// Gives a new file so many bytes, with blocks of its own.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -167,7 +167,7 @@ pub(crate) fn sync_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
 
 /// Makes a folder with all that it lies in; one that exists is fine.
 pub(crate) fn make_folders(disk: &dyn Disk, folder: &Path) -> Result<()> {
-    if folder.is_dir() {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
     let above = within(folder);
@@ -196,23 +196,20 @@ pub(crate) fn make_durable_folder(disk: &dyn Disk, folder: &Path) -> Result<()> 
     missing.into_iter().try_for_each(|made| sync_folder(disk, within(made)))
 }
 
-/// Removes a folder with all that is in it; one that does not exist is fine.
-pub(crate) fn remove_all(disk: &dyn Disk, folder: &Path) -> Result<()> {
-    empty_folder(disk, folder)?;
-    gone(disk.remove_folder(folder)).map_err(|source| io_error("remove", folder, source))
+/// Removes a file, a link (and not what it leads to), or a folder with all that is in it; what does not exist is fine.
+pub(crate) fn remove_all(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let removed = if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        empty_folder(disk, path)?;
+        disk.remove_folder(path)
+    } else {
+        disk.remove_file(path)
+    };
+    gone(removed).map_err(|source| io_error("remove", path, source))
 }
 
 /// Removes all that is in a folder; one that does not exist is fine.
 pub(crate) fn empty_folder(disk: &dyn Disk, folder: &Path) -> Result<()> {
-    for path in list(disk, folder)? {
-        // Not what a link leads to.
-        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            remove_all(disk, &path)?;
-        } else {
-            gone(disk.remove_file(&path)).map_err(|source| io_error("remove", &path, source))?;
-        }
-    }
-    Ok(())
+    list(disk, folder)?.iter().try_for_each(|path| remove_all(disk, path))
 }
 
 /// What is in a folder; nothing if it does not exist.
@@ -232,6 +229,43 @@ pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
 }
 
 /// The folder that a path lies in; the working directory for a relative path of one part.
-fn within(path: &Path) -> &Path {
+pub(crate) fn within(path: &Path) -> &Path {
     path.parent().filter(|within| !within.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_is_not_removed_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        make_folders(&SystemDisk, &path("store/inner")).unwrap();
+        make_folders(&SystemDisk, &path("outside")).unwrap();
+        std::fs::write(path("outside/kept"), b"kept").unwrap();
+        std::fs::write(path("store/inner/gone"), b"gone").unwrap();
+        for link in ["store/link", "store/inner/link"] {
+            std::os::unix::fs::symlink(path("outside"), path(link)).unwrap();
+        }
+        for name in ["store/link", "store/inner/gone", "store", "store"] {
+            remove_all(&SystemDisk, &path(name)).unwrap();
+            assert!(!path(name).exists());
+        }
+        assert_eq!(list(&SystemDisk, &path("outside")).unwrap(), [path("outside/kept")]);
+    }
+
+    #[test]
+    fn a_folder_is_made_with_all_that_it_lies_in_and_again_is_fine() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        for _ in 0..2 {
+            make_durable_folder(&SystemDisk, &deep).unwrap();
+            assert!(deep.is_dir());
+        }
+        make_folders(&SystemDisk, Path::new("")).unwrap();
+        std::fs::write(folder.path().join("file"), b"").unwrap();
+        assert!(make_folders(&SystemDisk, &folder.path().join("file")).is_err());
+        assert!(make_folders(&SystemDisk, &folder.path().join("file/below")).is_err());
+    }
 }

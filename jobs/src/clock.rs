@@ -77,7 +77,11 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, moment: UnixMillis) -> Sleep {
-        Box::pin(tokio::time::sleep(moment.since(self.now())))
+        self.sleep(moment.since(self.now()))
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
     }
 }
 

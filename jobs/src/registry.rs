@@ -8,6 +8,7 @@
 //! Dropping the last handle stops all drivers as [`Jobs::shutdown`] does, without waiting for them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cairn_engine::blocking::Op;
@@ -22,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::adopt;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::context::run;
 use crate::edge::SUBMIT;
 use crate::error::{Failure, Result, Stop, code};
@@ -91,6 +92,8 @@ pub(crate) struct Inner {
     pub(crate) events: broadcast::Sender<JobEvent>,
     /// A job ended.
     pub(crate) ended: Notify,
+    /// See [`Inner::take_first_end`]; `u64::MAX` for none.
+    first_end: AtomicU64,
     pub(crate) shutdown: CancellationToken,
     ids: IdSource,
     kinds: watch::Sender<Arc<Kinds>>,
@@ -132,6 +135,7 @@ impl Jobs {
             settings,
             events: broadcast::Sender::new(EVENTS_KEPT),
             ended: Notify::new(),
+            first_end: AtomicU64::new(u64::MAX),
             shutdown,
             ids: IdSource::after(found.highest),
             kinds: watch::Sender::new(Arc::default()),
@@ -363,10 +367,17 @@ impl Inner {
         self.live().jobs.get(&id).cloned()
     }
 
-    /// A job has ended.
-    pub(crate) fn forget(&self, id: JobId) {
+    /// A job has ended, at that moment.
+    pub(crate) fn forget(&self, id: JobId, finished: UnixMillis) {
         self.live().jobs.remove(&id);
+        self.first_end.fetch_min(finished.raw(), Ordering::SeqCst);
         self.ended.notify_one();
+    }
+
+    /// When the first of the jobs ended that ended since this was last asked.
+    pub(crate) fn take_first_end(&self) -> Option<UnixMillis> {
+        let first = self.first_end.swap(u64::MAX, Ordering::SeqCst);
+        (first != u64::MAX).then(|| UnixMillis::from_raw(first))
     }
 
     pub(crate) fn kind(&self, name: &str) -> Option<Arc<dyn ErasedKind>> {

@@ -38,14 +38,12 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
         settings.borrow_and_update();
         reclaimed.borrow_and_update();
         let work = Arc::clone(&inner);
-        // No later than any job ended that the look below may miss, or whose end was not told yet.
-        let mut told = inner.clock.now();
         let outcome = run(Op::Control, move || run_once(&work, work.clock.now())).await;
         let mut due = outcome.unwrap_or_else(|error| {
             tracing::warn!(%error, "finished jobs could not be removed; it is tried again");
             Due::default()
         });
-        // Jobs that end meanwhile are not looked for: that they are due no earlier than this is known.
+        // Jobs that end meanwhile are not looked for: when the first of them is due is known.
         loop {
             let now = inner.clock.now();
             let latest = now.plus(LOOK_EVERY);
@@ -54,9 +52,8 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
                 () = inner.clock.sleep_until(until) => break,
                 () = inner.ended.notified() => {
                     let kept_for = inner.settings.get_duration("jobs.retention_time");
-                    let next = told.plus(kept_for);
-                    due.next = Some(due.next.map_or(next, |earlier| earlier.min(next)));
-                    told = now;
+                    let next = inner.take_first_end().map(|finished| finished.plus(kept_for));
+                    due.next = [due.next, next].into_iter().flatten().min();
                 }
                 _ = settings.changed() => break,
                 _ = reclaimed.changed(), if due.blocked => break,

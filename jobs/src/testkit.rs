@@ -209,10 +209,11 @@ impl TestJobs {
     /// was written to the store is not, synced or not, which is the harder case: a checkpoint may be there that names a file
     /// that is not.
     pub async fn cut_power(&mut self, lost: Lost) {
-        self.disk.off();
         let crash = self.engine().crash();
         crash.arm("testkit.power", 1);
         assert!(crash.point("testkit.power").is_err(), "an armed point fails");
+        // After that, or somebody could still write down that it is gone.
+        self.disk.off();
         self.stop().await;
         self.disk.on(lost).expect("what is lost can be removed");
         self.open().await;

@@ -159,7 +159,7 @@ impl Driver {
             State::CancelRequested => self.begin_undo(&control).await,
             State::Reverting => self.revert(&control).await,
             State::Succeeded | State::Failed | State::Canceled | State::RevertFailed => {
-                self.end().await;
+                self.end(&control).await;
                 Ok(Flow::End)
             }
         }
@@ -499,9 +499,9 @@ impl Driver {
     }
 
     /// The job has ended.
-    async fn end(&mut self) {
+    async fn end(&mut self, control: &Control) {
         self.lingering.extend(self.worker.take());
-        self.inner.forget(self.job.id);
+        self.inner.forget(self.job.id, control.finished.unwrap_or_default());
         tokio::select! {
             // Whoever still has a context is fenced by the latch, so it is forgotten after that.
             () = gone(&self.lingering) => self.inner.engine.forget_latch(self.job.id.owner()),

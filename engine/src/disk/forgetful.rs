@@ -6,8 +6,10 @@
 //! it likes: a later name may be there without an earlier one, a file without its bytes, a removal may not have happened.
 //!
 //! This is what POSIX leaves open, and so more than a journaling file system does. In the end a disk writes everything: of
-//! the operations only the last [`REMEMBERED`] may be lost.
+//! the names that came and went only the last [`REMEMBERED`] may be lost. One thing is not as there: a file that replaces
+//! another is a new one from the beginning, so that the old one can be had back.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fs::File;
 use std::hash::{Hash as _, Hasher as _};
@@ -18,9 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, linkat};
 
-use super::{Disk, DiskFile, SystemDisk};
+use super::{Disk, DiskFile, SystemDisk, within};
 
-/// Operations that may be lost. A removed file is kept open so long.
+/// Names that may be lost, of those that came and went. A removed file is kept open so long.
 const REMEMBERED: usize = 256;
 
 /// Which part of what was not synced is lost.
@@ -48,67 +50,58 @@ impl Lost {
             }
         }
     }
+
+    /// Loses bytes of a file behind the first `synced`. Answers whether there were any.
+    fn take_bytes(self, nth: usize, path: &Path, synced: u64) -> io::Result<bool> {
+        let Ok(file) = File::options().write(true).open(path) else { return Ok(false) };
+        let bytes = file.metadata()?.len();
+        if bytes <= synced {
+            return Ok(false);
+        }
+        let half = synced + (bytes - synced) / 2;
+        match self.choice(nth, 4) {
+            0 => return Ok(false),
+            1 => file.set_len(synced)?,
+            2 => file.set_len(half)?,
+            _ => {
+                file.set_len(half)?;
+                file.set_len(bytes)?;
+            }
+        }
+        Ok(true)
+    }
 }
 
-/// What undoes an operation that is not safe yet.
+/// What undoes a change of a name that is not safe yet.
 #[derive(Debug)]
 enum Unsynced {
-    /// A name came: of a file, or of a folder with what is in it.
+    /// It came: of a file, or of a folder with what is in it.
     Came(PathBuf),
-    /// A name of a file went. The file is kept open, so that it can be had back.
-    Went(PathBuf, File),
+    /// It went, and was of a file, which is kept open so that it can be had back. Of its bytes only the first may be safe.
+    Went { path: PathBuf, file: File, synced: Option<u64> },
+    /// It went, and was of a folder.
     FolderWent(PathBuf),
-    /// Bytes behind the first `synced` were written.
-    Written {
-        path: PathBuf,
-        synced: u64,
-    },
 }
 
 impl Unsynced {
-    /// Whether a sync of `folder` makes it safe.
-    fn is_name_in(&self, folder: &Path) -> bool {
+    fn path(&self) -> &Path {
         match self {
-            Self::Came(path) | Self::Went(path, _) | Self::FolderWent(path) => {
-                path.parent() == Some(folder)
-            }
-            Self::Written { .. } => false,
+            Self::Came(path) | Self::Went { path, .. } | Self::FolderWent(path) => path,
         }
-    }
-
-    /// Whether it is about the bytes of the file `of`.
-    fn is_written(&self, of: &Path) -> bool {
-        matches!(self, Self::Written { path, .. } if path == of)
     }
 
     /// Undoes it. What is in the way of that, because something else is lost or is not, stays as it is. Answers whether
     /// anything was lost.
     fn undo(&self, lost: Lost, nth: usize) -> io::Result<bool> {
+        if lost.choice(nth, 2) == 0 {
+            return Ok(false);
+        }
         match self {
-            Self::Written { path, synced } => {
-                let Ok(file) = File::options().write(true).open(path) else { return Ok(false) };
-                let bytes = file.metadata()?.len();
-                if bytes <= *synced {
-                    return Ok(false);
-                }
-                let half = synced + (bytes - synced) / 2;
-                match lost.choice(nth, 4) {
-                    0 => return Ok(false),
-                    1 => file.set_len(*synced)?,
-                    2 => file.set_len(half)?,
-                    _ => {
-                        file.set_len(half)?;
-                        file.set_len(bytes)?;
-                    }
-                }
-                Ok(true)
-            }
-            _ if lost.choice(nth, 2) == 0 => Ok(false),
             Self::Came(path) if path.is_dir() => std::fs::remove_dir_all(path).map(|()| true),
             Self::Came(path) => Ok(std::fs::remove_file(path).is_ok()),
             Self::FolderWent(path) => Ok(std::fs::create_dir(path).is_ok()),
-            Self::Went(path, file) => {
-                if path.exists() || !path.parent().is_some_and(Path::exists) {
+            Self::Went { path, file, synced } => {
+                if path.exists() || !within(path).exists() {
                     return Ok(false);
                 }
                 // If it has another name, it is that file again and no copy.
@@ -118,10 +111,24 @@ impl Unsynced {
                     io::Seek::rewind(&mut kept)?;
                     io::copy(&mut kept, &mut File::create(path)?)?;
                 }
+                if let Some(synced) = *synced {
+                    lost.take_bytes(nth, path, synced)?;
+                }
                 Ok(true)
             }
         }
     }
+}
+
+/// What is known of the bytes of a file.
+#[derive(Debug)]
+struct Written {
+    /// The number of the handle that writes it.
+    handle: u64,
+    /// Bytes that are safe.
+    synced: u64,
+    /// A sync has failed: what was written before it may be lost whatever later ones say.
+    failed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -137,23 +144,52 @@ struct State {
     operations: u64,
     fault: Option<Fault>,
     is_off: bool,
-    unsynced: Vec<Unsynced>,
+    /// In the order in which they changed.
+    names: Vec<Unsynced>,
+    /// Files that were made here and are there still.
+    written: BTreeMap<PathBuf, Written>,
+    handles: u64,
 }
 
 impl State {
     fn remember(&mut self, entry: Unsynced) {
-        if self.unsynced.len() == REMEMBERED {
-            self.unsynced.remove(0);
+        if self.names.len() == REMEMBERED {
+            self.names.remove(0);
         }
-        self.unsynced.push(entry);
+        self.names.push(entry);
     }
 
-    fn remove_file(&mut self, file: &Path) -> io::Result<()> {
-        let kept = File::open(file)?;
-        SystemDisk.remove_file(file)?;
-        self.unsynced.retain(|entry| !entry.is_written(file));
-        self.remember(Unsynced::Went(file.to_owned(), kept));
+    fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        SystemDisk.remove_file(path)?;
+        let synced = self.written.remove(path).map(|written| written.synced);
+        self.remember(Unsynced::Went { path: path.to_owned(), file, synced });
         Ok(())
+    }
+
+    /// The names in a folder are safe, and those below a folder that is gone from it do not matter any more.
+    fn synced_folder(&mut self, folder: &Path) {
+        let is_gone = |entry: &Unsynced| matches!(entry, Unsynced::FolderWent(_));
+        let gone: Vec<(usize, PathBuf)> = self
+            .names
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| is_gone(entry) && within(entry.path()) == folder)
+            .map(|(at, entry)| (at, entry.path().to_owned()))
+            .collect();
+        let mut at = 0;
+        self.names.retain(|entry| {
+            let before = at;
+            at += 1;
+            let below =
+                |(at, path): &(usize, PathBuf)| before < *at && entry.path().starts_with(path);
+            within(entry.path()) != folder && !gone.iter().any(below)
+        });
+    }
+
+    /// What was written through a handle, if its file was not replaced or removed.
+    fn written_by(&mut self, path: &Path, handle: u64) -> Option<&mut Written> {
+        self.written.get_mut(path).filter(|written| written.handle == handle)
     }
 }
 
@@ -181,7 +217,8 @@ impl Default for ForgetfulDisk {
 }
 
 impl ForgetfulDisk {
-    /// A disk without faults. `when_off` is called when the power goes: for a disk beside it, that of the database say.
+    /// A disk without faults. `when_off` is called when the power goes, before anybody hears of it: for a disk beside
+    /// this one, that of the database say. It must not use this one.
     pub fn new(when_off: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner { state: Mutex::default(), when_off: Box::new(when_off) }))
     }
@@ -192,8 +229,8 @@ impl ForgetfulDisk {
         self.state().operations
     }
 
-    /// Lets the power go with the `nth` operation from now on; 1 is the next. That one is done and not safe, or half done,
-    /// and fails, as all others do from then on.
+    /// Lets the power go with the `nth` operation from now on; 1 is the next. That one is not done, half done, or done and
+    /// not safe, and it fails, as all others do from then on.
     pub fn cut_power(&self, nth: u64) {
         let mut state = self.state();
         state.fault = Some(Fault::PowerCut(state.operations + nth));
@@ -206,7 +243,8 @@ impl ForgetfulDisk {
         state.fault = Some(Fault::Error(first, first.saturating_add(more), error));
     }
 
-    /// Nothing fails any more. Answers whether the operation of the fault has come.
+    /// Takes back what [`ForgetfulDisk::cut_power`] or [`ForgetfulDisk::fail`] asked for. Answers whether that
+    /// operation has come.
     pub fn heal(&self) -> bool {
         let mut state = self.state();
         let Some(Fault::PowerCut(first) | Fault::Error(first, ..)) = state.fault.take() else {
@@ -215,10 +253,13 @@ impl ForgetfulDisk {
         state.operations >= first
     }
 
-    /// The power goes now.
+    /// The power goes now, if it has not.
     pub fn off(&self) {
-        self.state().is_off = true;
-        (self.0.when_off)();
+        let mut state = self.state();
+        if !state.is_off {
+            (self.0.when_off)();
+            state.is_off = true;
+        }
     }
 
     /// Whether the power is gone.
@@ -235,8 +276,13 @@ impl ForgetfulDisk {
         let mut state = self.state();
         state.is_off = false;
         state.fault = None;
+        let names = std::mem::take(&mut state.names);
+        let written = std::mem::take(&mut state.written);
         let mut count = 0;
-        for (nth, entry) in std::mem::take(&mut state.unsynced).iter().enumerate().rev() {
+        for (nth, (path, written)) in written.iter().enumerate() {
+            count += usize::from(lost.take_bytes(names.len() + nth, path, written.synced)?);
+        }
+        for (nth, entry) in names.iter().enumerate().rev() {
             count += usize::from(entry.undo(lost, nth)?);
         }
         Ok(count)
@@ -257,9 +303,8 @@ impl ForgetfulDisk {
         match state.fault {
             Some(Fault::PowerCut(at)) if at == now => {
                 drop(act(&mut state, true));
-                state.is_off = true;
-                drop(state);
                 (self.0.when_off)();
+                state.is_off = true;
                 Err(power_cut())
             }
             Some(Fault::Error(first, last, error)) if (first..=last).contains(&now) => {
@@ -282,9 +327,11 @@ impl Disk for ForgetfulDisk {
             }
             let file = File::create(path)?;
             state.remember(Unsynced::Came(path.to_owned()));
-            state.remember(Unsynced::Written { path: path.to_owned(), synced: 0 });
-            Ok(Box::new(ForgetfulFile { disk: self.clone(), path: path.to_owned(), file })
-                as Box<dyn DiskFile>)
+            state.handles += 1;
+            let handle = state.handles;
+            state.written.insert(path.to_owned(), Written { handle, synced: 0, failed: false });
+            let (disk, path) = (self.clone(), path.to_owned());
+            Ok(Box::new(ForgetfulFile { disk, path, handle, file }) as Box<dyn DiskFile>)
         })
     }
 
@@ -329,7 +376,7 @@ impl Disk for ForgetfulDisk {
         self.operation(|state, half| {
             SystemDisk.sync_folder(folder)?;
             if !half {
-                state.unsynced.retain(|entry| !entry.is_name_in(folder));
+                state.synced_folder(folder);
             }
             Ok(())
         })
@@ -340,6 +387,7 @@ impl Disk for ForgetfulDisk {
 struct ForgetfulFile {
     disk: ForgetfulDisk,
     path: PathBuf,
+    handle: u64,
     file: File,
 }
 
@@ -362,16 +410,21 @@ impl DiskFile for ForgetfulFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let (file, path) = (&mut self.file, &self.path);
-        self.disk.operation(|state, half| {
-            let synced = file.metadata()?.len();
-            if !half {
-                state.unsynced.retain(|entry| !entry.is_written(path));
-                // What comes after it is not safe again.
-                state.remember(Unsynced::Written { path: path.clone(), synced });
+        let (file, path, handle) = (&mut self.file, &self.path, self.handle);
+        let synced = self.disk.operation(|state, half| {
+            let bytes = file.metadata()?.len();
+            match state.written_by(path, handle) {
+                Some(written) if !half && !written.failed => written.synced = bytes,
+                _ => {}
             }
             Ok(())
-        })
+        });
+        if synced.is_err() {
+            if let Some(written) = self.disk.state().written_by(path, handle) {
+                written.failed = true;
+            }
+        }
+        synced
     }
 }
 
@@ -418,6 +471,46 @@ mod tests {
         made(&disk, &path);
         assert_eq!(disk.on(Lost::Everything).unwrap(), 2);
         assert_eq!(read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn bytes_that_were_not_synced_are_lost_with_the_removal_of_their_file() {
+        let (folder, disk) = disk();
+        let path = folder.path().join("f");
+        let mut file = made(&disk, &path);
+        disk.sync_folder(folder.path()).unwrap();
+        file.write_all(b"not synced").unwrap();
+        disk.remove_file(&path).unwrap();
+        assert_eq!(disk.on(Lost::Everything).unwrap(), 1);
+        assert_eq!(read(&path).unwrap(), b"synced");
+    }
+
+    #[test]
+    fn after_a_sync_that_failed_no_other_makes_safe_what_was_written() {
+        let (folder, disk) = disk();
+        let path = folder.path().join("f");
+        let mut file = made(&disk, &path);
+        disk.sync_folder(folder.path()).unwrap();
+        file.write_all(b"not synced").unwrap();
+        disk.fail(1, 0, io::ErrorKind::Other);
+        assert!(file.sync().is_err() && file.sync().is_ok());
+        disk.on(Lost::Everything).unwrap();
+        assert_eq!(read(&path).unwrap(), b"synced");
+    }
+
+    #[test]
+    fn what_was_in_a_folder_that_went_for_good_does_not_come_back_into_another() {
+        let (folder, disk) = disk();
+        let inner = folder.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        write(inner.join("f"), b"old").unwrap();
+        disk.remove_file(&inner.join("f")).unwrap();
+        disk.remove_folder(&inner).unwrap();
+        disk.sync_folder(folder.path()).unwrap();
+        disk.make_folder(&inner).unwrap();
+        disk.sync_folder(folder.path()).unwrap();
+        assert_eq!(disk.on(Lost::Everything).unwrap(), 0);
+        assert_eq!(disk.list(&inner).unwrap(), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::work::Work;
 use crate::batch::{Batch, Sync};
 use crate::budget::Class;
 use crate::claim::folder_bytes;
-use crate::disk::gone;
+use crate::disk::remove_all;
 use crate::error::{EngineError, Result, io_error};
 use crate::family::Family;
 use crate::ffi::{self, CompactionStop};
@@ -335,10 +335,9 @@ pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
     Ok(look.dropped.waiting_for())
 }
 
-/// The folder of our own trash is empty at the end. Most tombstones never had one.
+/// The folder of our own trash holds no file of the database at the end. Most tombstones never had one.
 pub(super) fn remove_trash_folder(engine: &Engine, id: SpanId) -> Result<()> {
-    let folder = trash::folder(engine.path(), id);
-    gone(engine.disk().remove_folder(&folder)).map_err(|source| io_error("remove", &folder, source))
+    remove_all(engine.disk().as_ref(), &trash::folder(engine.path(), id))
 }
 
 impl Engine {

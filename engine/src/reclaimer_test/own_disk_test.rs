@@ -1,17 +1,20 @@
-//! The power goes with every operation on files of our own, and every one of them fails: links to dropped files, their cuts,
-//! staging folders, the ballast. In a power cut RocksDB's disk loses what was not synced at the same moment.
+//! The power goes with every operation on files of our own, and every one of them fails: links to dropped files and their
+//! removal, staging folders, the ballast and its cuts. In a power cut RocksDB's disk loses what was not synced at the same
+//! moment.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::ballast::{BALLAST, Ballast};
 use crate::disk::forgetful::{ForgetfulDisk, Lost};
 use crate::error::Result;
 use crate::ffi::FaultyDisk;
 use crate::ingest::Recovered;
 
-/// Small enough to be made again and again.
-const BALLAST: u64 = 1 << 20;
+/// More than a step, so that it is cut before it is removed.
+const BALLAST_BYTES: u64 = 20 << 20;
 
 struct Store {
     folder: tempfile::TempDir,
@@ -34,9 +37,13 @@ impl Store {
         Engine::open(Options {
             disk: Arc::new(self.disk.clone()),
             database_disk: Some(self.database_disk),
-            ballast_bytes: BALLAST,
             ..Options::small(self.path())
         })
+    }
+
+    /// The ballast: not the engine's own, which looks when it likes.
+    fn ballast(&self) -> Ballast {
+        Ballast::new(Arc::new(self.disk.clone()), self.path(), BALLAST_BYTES)
     }
 
     /// The power goes, if it has not, and comes back. Answers how much of our own was lost.
@@ -89,6 +96,10 @@ fn stage_and_ingest(engine: &Engine, claim: &Claim, number: u32) -> Result<Recov
 /// A job that ingests two batches, stages a third, recovers, and is cancelled while a checkpoint holds its files. Ends with the
 /// first error.
 fn live(store: &Store, engine: &Engine, so_far: &mut Acknowledged) -> Result<()> {
+    let ballast = store.ballast();
+    ballast.look(10 * BALLAST_BYTES);
+    ballast.release();
+    ballast.look(10 * BALLAST_BYTES);
     let claim = engine.claim(OWNER, EPOCH, ClaimKind::Span(SpanFamily::Bulk))?;
     so_far.claim = Some(claim);
     for number in 0..2 {
@@ -127,6 +138,11 @@ fn live(store: &Store, engine: &Engine, so_far: &mut Acknowledged) -> Result<()>
 /// What must hold of a store that is in order again: what was acknowledged is there, and goes away in full.
 fn check(store: &Store, engine: &Engine, so_far: &Acknowledged, neighbour: &Claim) {
     store.let_go();
+    let ballast = store.ballast();
+    ballast.look(10 * BALLAST_BYTES);
+    assert!(ballast.check().is_ok());
+    let held = std::fs::metadata(store.path().join(BALLAST)).unwrap();
+    assert_eq!((held.len(), held.blocks() * 512 >= BALLAST_BYTES), (BALLAST_BYTES, true));
     if let Some(claim) = so_far.claim {
         let claims = engine.claims().unwrap();
         if so_far.condemned {

@@ -225,6 +225,9 @@ impl<K: JobKind> ThreadContext<K> {
 
     /// Makes the staging folder of a claim, if a crash came before that. Answers where it is.
     ///
+    /// What is kept there by [`Engine::disk`](cairn_engine::Engine::disk) can be lost by a test: a file that a checkpoint
+    /// names has to be synced before it, and so has its folder.
+    ///
     /// # Errors
     /// [`JobError::Stopped`], or the folder cannot be made or synced.
     pub fn make_staging_dir(&self, claim: &Claim) -> Result<PathBuf> {

@@ -2,7 +2,8 @@
 //! death at every durable step, once and twice.
 //!
 //! A kind passes if each run ends as it should: what succeeded left exactly what an undisturbed run
-//! leaves, and what was cancelled left nothing at all.
+//! leaves, and what was cancelled left nothing at all. When the power goes, what the kind wrote to files of its own by
+//! [`Engine::disk`] and did not sync is lost.
 //!
 //! ```
 //! use cairn_jobs::testkit::{Conforms, conformance};

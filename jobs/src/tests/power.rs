@@ -14,13 +14,14 @@ struct Count {
     files: u32,
 }
 
-struct Keeps<const SYNCED: bool>;
+/// Syncs its files, and their folder, or forgets to.
+struct Keeps<const FILE: bool, const FOLDER: bool>;
 
 fn lost(error: &std::io::Error) -> JobError {
     JobError::failed("58030", error.to_string())
 }
 
-impl<const SYNCED: bool> Keeps<SYNCED> {
+impl<const FILE: bool, const FOLDER: bool> Keeps<FILE, FOLDER> {
     fn work(cx: &ThreadContext<Self>) -> Result<()> {
         let claim = match cx.claims().first() {
             Some(claim) => *claim,
@@ -41,8 +42,10 @@ impl<const SYNCED: bool> Keeps<SYNCED> {
             }
             let written = disk.create(&folder.join(number.to_string())).and_then(|mut file| {
                 file.write_all(b"what was found so far")?;
-                if SYNCED {
+                if FILE {
                     file.sync()?;
+                }
+                if FOLDER {
                     disk.sync_folder(&folder)?;
                 }
                 Ok(())
@@ -54,7 +57,7 @@ impl<const SYNCED: bool> Keeps<SYNCED> {
     }
 }
 
-impl<const SYNCED: bool> JobKind for Keeps<SYNCED> {
+impl<const FILE: bool, const FOLDER: bool> JobKind for Keeps<FILE, FOLDER> {
     const NAME: &'static str = "KEEPS";
     type Args = Count;
     type Checkpoint = Count;
@@ -64,7 +67,7 @@ impl<const SYNCED: bool> JobKind for Keeps<SYNCED> {
     }
 }
 
-impl<const SYNCED: bool> Conforms for Keeps<SYNCED> {
+impl<const FILE: bool, const FOLDER: bool> Conforms for Keeps<FILE, FOLDER> {
     fn kind() -> Self {
         Self
     }
@@ -76,14 +79,18 @@ impl<const SYNCED: bool> Conforms for Keeps<SYNCED> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_that_syncs_what_its_checkpoint_names_conforms() {
-    let tried = conformance::<Keeps<true>>().await;
+    let tried = conformance::<Keeps<true, true>>().await;
     assert_eq!(tried.checkpoints, u64::from(FILES));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_that_forgets_to_sync_does_not_conform() {
-    let tried = tokio::spawn(async { conformance::<Keeps<false>>().await }).await;
-    let panic = tried.unwrap_err().into_panic();
-    let text = panic.downcast_ref::<String>().unwrap();
-    assert!(text.contains("lost the power at checkpoint 1"), "{text}");
+async fn a_kind_that_forgets_to_sync_its_files_or_their_folder_does_not_conform() {
+    for tried in [
+        tokio::spawn(async { conformance::<Keeps<false, true>>().await }),
+        tokio::spawn(async { conformance::<Keeps<true, false>>().await }),
+    ] {
+        let panic = tried.await.unwrap_err().into_panic();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("lost the power at checkpoint 1"), "{text}");
+    }
 }

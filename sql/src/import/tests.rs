@@ -330,7 +330,7 @@ fn some_operations() -> impl Iterator<Item = u64> {
 }
 
 #[tokio::test]
-async fn the_power_may_go_with_any_operation_on_the_files_of_an_import() {
+async fn the_power_may_go_while_an_import_works_on_its_files() {
     let mut lost_in_all = 0;
     for nth in some_operations() {
         let lost = [Lost::Everything, Lost::Part(nth)][nth as usize % 2];

@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Cancel {
     /// That the job had written.
     bytes: u64,
-    /// A sync of the disk right before, by nobody of ours.
+    /// A sync of a few bytes outside of the store, a while before, so that it writes nothing out that the cancel
+    /// would have waited for.
     sync_ms: f64,
     returned_ms: f64,
     last_write_ms: Option<f64>,
@@ -61,7 +62,7 @@ impl Cancel {
 /// Which of the times.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
-    /// Not of the cancel: how long the disk took right before it.
+    /// Not of the cancel: how long the disk took for a sync a while before.
     SyncBefore,
     Returned,
     LastWrite,
@@ -75,7 +76,7 @@ impl Moment {
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::SyncBefore => "a sync of 4 KiB right before",
+            Self::SyncBefore => "a sync of 4 KiB outside of the store, up to 250 ms before",
             Self::Returned => "CANCEL returned",
             Self::LastWrite => "last write",
             Self::Canceled => "`canceled`",
@@ -176,7 +177,7 @@ impl AllCancels {
     }
 }
 
-/// What a commit waits for at the least: a sync of a few bytes, on the disk that the job writes to.
+/// A file outside of the store, on the disk that the job writes to.
 struct Probe(File);
 
 impl Probe {
@@ -269,10 +270,10 @@ impl<'a> Bench<'a> {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        let sync_ms = self.probe.sync_ms()?;
         tokio::time::sleep(within(self.spread, &mut self.random)).await;
         let bytes = self.written.bytes();
         let jobs = &self.jobs;
-        let sync_ms = self.probe.sync_ms()?;
         let asked = Instant::now();
         jobs.cancel(&[id], ControlOptions::by("bench")).await.map_err(text)?;
         let returned_ms = ms(asked.elapsed());
@@ -334,9 +335,9 @@ async fn import(
         tokio::time::sleep(Duration::from_millis(2)).await;
         written = sql.sst_bytes()?.saturating_sub(before);
     }
+    let sync_ms = probe.sync_ms()?;
     tokio::time::sleep(within(plan.spread, random)).await;
     let bytes = sql.sst_bytes()?.saturating_sub(before);
-    let sync_ms = probe.sync_ms()?;
     let asked = Instant::now();
     sql.run(&format!("CANCEL JOB {id}")).await?;
     let returned_ms = ms(asked.elapsed());

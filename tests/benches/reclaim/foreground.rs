@@ -18,7 +18,7 @@ use cairn_engine::{Engine, SpanRef, Sync};
 use cairn_tests::Random;
 
 use crate::disk::{Io, drop_from_cache};
-use crate::host::Processors;
+use crate::host::{Processors, Watch};
 use crate::latency::{Recorded, Track};
 use crate::waits::{Delays, Waits};
 
@@ -67,6 +67,7 @@ pub(super) struct Load {
     start: Instant,
     counts_from: Instant,
     processors: Processors,
+    host: Watch,
 }
 
 impl Load {
@@ -87,7 +88,8 @@ impl Load {
         let threads = (0..arrival.threads).map(worker).collect();
         let dropper = spawn_dropper(table, start, Arc::clone(&end));
         let counts_from = start + arrival.warmup;
-        Self { threads, dropper, end, start, counts_from, processors: Processors::now() }
+        let (processors, host) = (Processors::now(), Watch::start(start));
+        Self { threads, dropper, end, start, counts_from, processors, host }
     }
 
     /// When the window begins: operations due from then on count.
@@ -105,6 +107,7 @@ impl Load {
         let stolen = Processors::now().stolen_since(self.processors);
         let mut recorded = Recorded::default();
         recorded.stolen = stolen;
+        recorded.note_stolen(&self.host.stop()?, self.counts_from.duration_since(self.start));
         for thread in self.threads {
             let track = thread.join().map_err(|_| "a foreground thread panicked".to_owned())??;
             recorded.add(track)?;

@@ -3,8 +3,16 @@
 //! A window in which it took many of them tells about the host. Such windows are measured again, whatever
 //! was found in them, idle ones like others: what was taken is looked at, and nothing else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
 /// The part of the processors' time that may be taken in a window.
 const STOLEN_MAX: f64 = 0.05;
+
+/// How often the host is looked at while a foreground runs.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Time of the processors, as the kernel counts it since it began.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +37,42 @@ impl Processors {
     pub(super) fn stolen_since(self, earlier: Self) -> f64 {
         let all = self.all.saturating_sub(earlier.all);
         self.stolen.saturating_sub(earlier.stolen) as f64 / all.max(1) as f64
+    }
+}
+
+/// Looks at when the host takes something.
+pub(super) struct Watch {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Duration>>,
+}
+
+impl Watch {
+    /// Begins to look; moments count from `start`.
+    pub(super) fn start(start: Instant) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let watched = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            let (mut moments, mut before) = (Vec::new(), Processors::now());
+            while !watched.load(Ordering::Relaxed) {
+                std::thread::sleep(LOOK_EVERY);
+                let now = Processors::now();
+                if now.stolen > before.stolen {
+                    moments.push(start.elapsed());
+                }
+                before = now;
+            }
+            moments
+        });
+        Self { ended, thread }
+    }
+
+    /// The looks that found that something had been taken since the look before, in order.
+    ///
+    /// # Errors
+    /// The thread panicked.
+    pub(super) fn stop(self) -> Result<Vec<Duration>, String> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the thread that watches the host panicked".to_owned())
     }
 }
 

@@ -17,6 +17,11 @@ const DIGITS: u8 = 3;
 /// Two minutes; a histogram grows if it must.
 const LONGEST_UNITS: u64 = 1_200_000_000;
 
+/// An operation is in a calm moment if the host took nothing so long before it was due, because what was late then may still
+/// be queued, and until so long after. That does not depend on how long the operation took.
+const CALM_BEFORE: i64 = 2_500;
+const CALM_AFTER: i64 = 300;
+
 /// Lengths of the slots that a course is drawn from.
 const MAX_SLOT_SECONDS: f64 = 0.02;
 const P99_SLOT_SECONDS: f64 = 0.1;
@@ -72,6 +77,8 @@ pub(super) struct Recorded {
     pub(super) io: Io,
     /// The part of the processors' time that the machine's host gave to others.
     pub(super) stolen: f64,
+    /// When it was found to have done so: tenths of a millisecond from the beginning of the window, in order.
+    stolen_at: Vec<i64>,
 }
 
 impl Recorded {
@@ -83,6 +90,36 @@ impl Recorded {
             Some(all) => all.add(&track.histogram).map_err(|error| error.to_string())?,
         }
         Ok(())
+    }
+
+    /// Notes when the host took something, in a window that began `warmup` after the moments count from.
+    pub(super) fn note_stolen(&mut self, moments: &[Duration], warmup: Duration) {
+        let tenths = |time: Duration| i64::try_from(time.as_micros() / 100).unwrap_or(i64::MAX);
+        self.stolen_at = moments.iter().map(|moment| tenths(*moment) - tenths(warmup)).collect();
+    }
+
+    /// The latencies of the operations in calm moments alone.
+    pub(super) fn calm(&self) -> Latency {
+        let is_calm = |sample: &&Sample| {
+            let due = i64::from(sample.due);
+            let next = self.stolen_at.partition_point(|moment| *moment < due - CALM_BEFORE);
+            self.stolen_at.get(next).is_none_or(|moment| *moment > due + CALM_AFTER)
+        };
+        let calm = self.samples.iter().filter(is_calm);
+        let mut latencies: Vec<u32> = calm.map(|sample| sample.latency).collect();
+        latencies.sort_unstable();
+        let at = |part: f64| {
+            let rank = (part * latencies.len() as f64).ceil() as usize;
+            latencies.get(rank.max(1) - 1).map_or(0.0, |units| f64::from(*units) / UNITS_PER_MS)
+        };
+        Latency {
+            operations: latencies.len() as u64,
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            p999_ms: at(0.999),
+            max_ms: at(1.0),
+            ..Latency::default()
+        }
     }
 
     /// Puts the samples in the order in which they were due.

@@ -23,6 +23,9 @@ use crate::window::{self, Length, Window};
 /// A stall is an operation that took longer than this, in a window whose idle other half has none as long.
 pub(super) const STALL_MS: f64 = 10.0;
 
+/// With fewer operations in calm moments a window has no 99.9th percentile of them.
+const CALM_MIN: u64 = 5_000;
+
 /// One undo and an idle window as long.
 pub(super) struct Pair {
     pub(super) strategy: Strategy,
@@ -38,6 +41,13 @@ impl Pair {
     /// Undo over idle.
     pub(super) fn ratio(&self, percentile: Percentile) -> f64 {
         percentile.of(&self.undo.latency) / percentile.of(&self.idle.latency).max(1e-6)
+    }
+
+    /// The same in calm moments; `None` if there were too few.
+    fn calm_ratio(&self, percentile: Percentile) -> Option<f64> {
+        let (undo, idle) = (&self.undo.calm, &self.idle.calm);
+        let enough = undo.operations.min(idle.operations) >= CALM_MIN;
+        enough.then(|| percentile.of(undo) / percentile.of(idle).max(1e-6))
     }
 
     /// Whether the undo has a stall that idle does not have.
@@ -94,6 +104,32 @@ impl Size {
         let all = self.of(strategy).into_iter().chain(aside.iter().copied());
         let ratios: Vec<f64> = all.map(|pair| pair.ratio(percentile)).collect();
         (aside.len(), bootstrap_median(&ratios, self.seed))
+    }
+
+    /// The median ratio in calm moments, of all pairs that have enough of them, also those that were set aside: what the host
+    /// took is left out already. And how many pairs these are.
+    pub(super) fn calm_ratio(
+        &self,
+        strategy: Strategy,
+        percentile: Percentile,
+    ) -> (usize, Option<Interval>) {
+        let all = self.pairs.iter().chain(&self.aside).filter(|pair| pair.strategy == strategy);
+        let ratios: Vec<f64> = all.filter_map(|pair| pair.calm_ratio(percentile)).collect();
+        (ratios.len(), bootstrap_median(&ratios, self.seed))
+    }
+
+    /// The part of the operations of undos, and of idle windows, that were in calm moments.
+    pub(super) fn calm_part(&self, strategy: Strategy) -> (f64, f64) {
+        let pairs = self.pairs.iter().chain(&self.aside).filter(|pair| pair.strategy == strategy);
+        let (mut undo, mut idle) = ([0; 2], [0; 2]);
+        for pair in pairs {
+            for (sum, window) in [(&mut undo, &pair.undo), (&mut idle, &pair.idle)] {
+                sum[0] += window.calm.operations;
+                sum[1] += window.latency.operations;
+            }
+        }
+        let part = |[calm, all]: [u64; 2]| calm as f64 / all.max(1) as f64;
+        (part(undo), part(idle))
     }
 
     /// The median of something over the pairs of a strategy.

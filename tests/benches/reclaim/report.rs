@@ -99,7 +99,18 @@ fn latencies(lines: &mut Vec<String>, size: &Size) {
                 reason()
             ));
         }
+        let [p99, p999] = [Percentile::P99, Percentile::P999]
+            .map(|percentile| crate::aims::ratio(size.calm_ratio(strategy, percentile).1));
+        let (undo, idle) = size.calm_part(strategy);
+        let (undo, idle) = (undo * 100.0, idle * 100.0);
+        lines.push(format!("{:<NAME$}calm moments: p99 {p99}, p99.9 {p999}", ""));
+        lines.push(format!("{:<NAME$}{undo:.0} % of the undos, {idle:.0} % of idle", ""));
     }
+    lines.push(
+        "calm moments: the host of the virtual machine took nothing from 250 ms before an operation was due"
+            .to_owned(),
+    );
+    lines.push("until 30 ms after; of all pairs, those set aside, too".to_owned());
 }
 
 /// What the cleanup did: medians.
@@ -186,7 +197,7 @@ fn cancels(lines: &mut Vec<String>, all: &AllCancels) {
     }
     let before = Moment::SyncBefore;
     let alone = all.each().map(|of| format!("{} {}", of.name, spread(of, before)));
-    lines.push(format!("{}, by nobody of ours: {}", before.name(), alone.join("; ")));
+    lines.push(format!("{}: {}", before.name(), alone.join("; ")));
     for of in all.each() {
         if of.aside() > 0 {
             lines.push(format!("set aside: {} cancels of {}, {}", of.aside(), of.name, reason()));

@@ -31,6 +31,8 @@ const HELP_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Window {
     pub(super) seconds: f64,
     pub(super) latency: Latency,
+    /// In moments in which the host took nothing.
+    pub(super) calm: Latency,
     pub(super) course: Course,
     /// Of everything but the foreground's own threads.
     pub(super) io: Io,
@@ -54,6 +56,7 @@ impl Window {
         json!({
             "seconds": self.seconds,
             "latency": self.latency.to_json(),
+            "latency_in_calm_moments": self.calm.to_json(),
             "read_bytes": self.io.read,
             "read_from_disk_bytes": self.io.read_from_disk,
             "written_bytes": self.io.written,
@@ -165,6 +168,7 @@ fn measure(
         Ok(Window {
             seconds,
             latency: recorded.latency(),
+            calm: recorded.calm(),
             course: recorded.course(),
             io,
             stalled_looks: looks.stalled,
