@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cairn_tests::bench::statistics::{Interval, bootstrap_median, median};
+use cairn_tests::bench::statistics::{Interval, bootstrap_median, bootstrap_ratio, median};
 use serde_json::{Value, json};
 
 use crate::arguments::{MB, Plan};
@@ -24,7 +24,7 @@ use crate::window::{self, Length, Window};
 pub(super) const STALL_MS: f64 = 10.0;
 
 /// With fewer operations in calm moments a window has no 99.9th percentile of them.
-const CALM_MIN: u64 = 5_000;
+const CALM_MIN: u64 = 3_000;
 
 /// One undo and an idle window as long.
 pub(super) struct Pair {
@@ -41,13 +41,6 @@ impl Pair {
     /// Undo over idle.
     pub(super) fn ratio(&self, percentile: Percentile) -> f64 {
         percentile.of(&self.undo.latency) / percentile.of(&self.idle.latency).max(1e-6)
-    }
-
-    /// The same in calm moments; `None` if there were too few.
-    fn calm_ratio(&self, percentile: Percentile) -> Option<f64> {
-        let (undo, idle) = (&self.undo.calm, &self.idle.calm);
-        let enough = undo.operations.min(idle.operations) >= CALM_MIN;
-        enough.then(|| percentile.of(undo) / percentile.of(idle).max(1e-6))
     }
 
     /// Whether the undo has a stall that idle does not have.
@@ -106,16 +99,23 @@ impl Size {
         (aside.len(), bootstrap_median(&ratios, self.seed))
     }
 
-    /// The median ratio in calm moments, of all pairs that have enough of them, also those that were set aside: what the host
-    /// took is left out already. And how many pairs these are.
+    /// What windows with an undo have in calm moments, over what all idle windows have: medians, of all windows with enough of
+    /// them, also those that were set aside. What the host took is left out already, and there are too few that
+    /// are calm in both halves of a pair. And how many windows these are.
     pub(super) fn calm_ratio(
         &self,
         strategy: Strategy,
         percentile: Percentile,
     ) -> (usize, Option<Interval>) {
-        let all = self.pairs.iter().chain(&self.aside).filter(|pair| pair.strategy == strategy);
-        let ratios: Vec<f64> = all.filter_map(|pair| pair.calm_ratio(percentile)).collect();
-        (ratios.len(), bootstrap_median(&ratios, self.seed))
+        let all = || self.pairs.iter().chain(&self.aside);
+        let calm = |window: &Window| {
+            let enough = window.calm.operations >= CALM_MIN;
+            enough.then(|| percentile.of(&window.calm))
+        };
+        let idle: Vec<f64> = all().filter_map(|pair| calm(&pair.idle)).collect();
+        let undos = all().filter(|pair| pair.strategy == strategy);
+        let undos: Vec<f64> = undos.filter_map(|pair| calm(&pair.undo)).collect();
+        (undos.len().min(idle.len()), bootstrap_ratio(&undos, &idle, self.seed))
     }
 
     /// The part of the operations of undos, and of idle windows, that were in calm moments.

@@ -99,18 +99,22 @@ fn latencies(lines: &mut Vec<String>, size: &Size) {
                 reason()
             ));
         }
-        let [p99, p999] = [Percentile::P99, Percentile::P999]
-            .map(|percentile| crate::aims::ratio(size.calm_ratio(strategy, percentile).1));
+        let calm = |percentile| size.calm_ratio(strategy, percentile);
+        let (windows, p99) = calm(Percentile::P99);
+        let [p99, p999] = [p99, calm(Percentile::P999).1].map(crate::aims::ratio);
+        lines.push(format!("{:<NAME$}calm moments of {windows}: p99 {p99}, p99.9 {p999}", ""));
         let (undo, idle) = size.calm_part(strategy);
         let (undo, idle) = (undo * 100.0, idle * 100.0);
-        lines.push(format!("{:<NAME$}calm moments: p99 {p99}, p99.9 {p999}", ""));
-        lines.push(format!("{:<NAME$}{undo:.0} % of the undos, {idle:.0} % of idle", ""));
+        lines.push(format!("{:<NAME$}these are {undo:.0} % of its undos, {idle:.0} % of idle", ""));
     }
     lines.push(
-        "calm moments: the host of the virtual machine took nothing from 250 ms before an operation was due"
+        "calm moments: the host of the virtual machine took nothing from 250 ms before an operation was"
             .to_owned(),
     );
-    lines.push("until 30 ms after; of all pairs, those set aside, too".to_owned());
+    lines.push(
+        "due until 30 ms after; medians of windows, also of those set aside, over all idle ones"
+            .to_owned(),
+    );
 }
 
 /// What the cleanup did: medians.

@@ -59,19 +59,31 @@ pub fn quantile(values: &[f64], part: f64) -> Option<f64> {
 pub fn bootstrap_median(values: &[f64], seed: u64) -> Option<Interval> {
     let median = median(values)?;
     let mut random = Random::new(seed);
-    let mut drawn = vec![0.0; values.len()];
-    let mut medians = Vec::with_capacity(RESAMPLES);
-    for _ in 0..RESAMPLES {
-        for place in &mut drawn {
-            let index = random.below(values.len() as u64) as usize;
-            *place = values.get(index).copied().unwrap_or(median);
-        }
-        drawn.sort_by(f64::total_cmp);
-        medians.extend(median_of_sorted(&drawn));
-    }
-    let low = quantile(&medians, TAIL).unwrap_or(median);
-    let high = quantile(&medians, 1.0 - TAIL).unwrap_or(median);
-    Some(Interval { low, median, high })
+    Some(interval(median, || median_of_drawn(values, &mut random)))
+}
+
+/// The median of some values over that of others, with its 95 % interval by percentile bootstrap of both. `None` without
+/// values on either side.
+#[must_use]
+pub fn bootstrap_ratio(values: &[f64], others: &[f64], seed: u64) -> Option<Interval> {
+    let ratio = median(values)? / median(others)?;
+    let mut random = Random::new(seed);
+    Some(interval(ratio, || {
+        Some(median_of_drawn(values, &mut random)? / median_of_drawn(others, &mut random)?)
+    }))
+}
+
+/// The median of as many values, drawn from these with replacement.
+fn median_of_drawn(values: &[f64], random: &mut Random) -> Option<f64> {
+    let draw = |_| values.get(random.below(values.len() as u64) as usize).copied();
+    median(&(0..values.len()).filter_map(draw).collect::<Vec<f64>>())
+}
+
+/// Holds the middle 95 % of what is drawn.
+fn interval(median: f64, mut draw: impl FnMut() -> Option<f64>) -> Interval {
+    let drawn: Vec<f64> = (0..RESAMPLES).filter_map(|_| draw()).collect();
+    let at = |part| quantile(&drawn, part).unwrap_or(median);
+    Interval { low: at(TAIL), median, high: at(1.0 - TAIL) }
 }
 
 /// How likely it is by chance alone that, of all events seen in two groups, so many or more fall into
@@ -109,6 +121,20 @@ mod tests {
         assert_eq!(quantile(&hundred, 0.0), Some(1.0));
         assert_eq!(quantile(&[7.0], 0.99), Some(7.0));
         assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn a_ratio_of_medians_is_found_though_a_few_values_are_far_off() {
+        let values = |factor: f64| -> Vec<f64> {
+            let usual = (0..50).map(|n| factor * (1.0 + f64::from(n % 10) / 50.0));
+            usual.chain([100.0, 200.0]).collect()
+        };
+        let ratio = bootstrap_ratio(&values(3.0), &values(2.0), 1).unwrap();
+        assert!((ratio.median - 1.5).abs() < 0.01, "{ratio:?}");
+        assert!(ratio.low > 1.35 && ratio.high < 1.65, "{ratio:?}");
+        assert!(bootstrap_ratio(&values(2.0), &values(2.0), 1).unwrap().agrees_with_one(0.1));
+        assert_eq!(bootstrap_ratio(&[], &[1.0], 1), None);
+        assert_eq!(bootstrap_ratio(&[1.0], &[], 1), None);
     }
 
     #[test]
