@@ -57,7 +57,7 @@ pub trait Clock: Send + Sync + 'static {
     /// a test moves by hand.
     fn sleep_until(&self, moment: UnixMillis) -> Sleep;
 
-    /// Ends after `duration`, rounded up to whole milliseconds.
+    /// Ends after `duration`, rounded up to whole milliseconds. A clock whose `sleep_until` calls this has one of its own.
     fn sleep(&self, duration: Duration) -> Sleep {
         let fraction = duration.subsec_nanos() % 1_000_000;
         let up = Duration::from_millis(u64::from(fraction != 0));

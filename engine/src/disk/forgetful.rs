@@ -6,8 +6,8 @@
 //! it likes: a later name may be there without an earlier one, a file without its bytes, a removal may not have happened.
 //!
 //! This is what POSIX leaves open, and so more than a journaling file system does. In the end a disk writes everything: of
-//! the names that came and went only the last [`REMEMBERED`] may be lost. One thing is not as there: a file that replaces
-//! another is a new one from the beginning, so that the old one can be had back.
+//! the names that came and went only the last [`REMEMBERED`] may be lost. Two things are not as there: a file that replaces
+//! another is a new one from the beginning, so that the old one can be had back; and what is no file goes for good.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -45,7 +45,7 @@ impl Lost {
             Self::Everything => 1,
             Self::Part(seed) => {
                 let mut hasher = DefaultHasher::new();
-                (seed, nth).hash(&mut hasher);
+                (seed, nth, of).hash(&mut hasher);
                 hasher.finish() % of
             }
         }
@@ -160,6 +160,9 @@ impl State {
     }
 
     fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        if !path.symlink_metadata()?.is_file() {
+            return SystemDisk.remove_file(path);
+        }
         let file = File::open(path)?;
         SystemDisk.remove_file(path)?;
         let synced = self.written.remove(path).map(|written| written.synced);
@@ -282,8 +285,17 @@ impl ForgetfulDisk {
         for (nth, (path, written)) in written.iter().enumerate() {
             count += usize::from(lost.take_bytes(names.len() + nth, path, written.synced)?);
         }
+        let mut gone: Vec<&Path> = Vec::new();
         for (nth, entry) in names.iter().enumerate().rev() {
-            count += usize::from(entry.undo(lost, nth)?);
+            // What was in a folder that is not had back is not, either: what is there by that name is another.
+            if gone.iter().any(|folder| entry.path().starts_with(folder)) {
+                continue;
+            }
+            let undone = entry.undo(lost, nth)?;
+            count += usize::from(undone);
+            if let (Unsynced::FolderWent(folder), false) = (entry, undone) {
+                gone.push(folder);
+            }
         }
         Ok(count)
     }
@@ -419,10 +431,10 @@ impl DiskFile for ForgetfulFile {
             }
             Ok(())
         });
-        if synced.is_err() {
-            if let Some(written) = self.disk.state().written_by(path, handle) {
-                written.failed = true;
-            }
+        if synced.is_err()
+            && let Some(written) = self.disk.state().written_by(path, handle)
+        {
+            written.failed = true;
         }
         synced
     }

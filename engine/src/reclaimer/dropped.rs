@@ -3,10 +3,11 @@
 //! A file that was dropped from the database can be found in four places. Bytes are those of blocks that
 //! are allocated, looked up each time, so what is reported as given back is really back.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::disk::list;
-use crate::error::Result;
+use crate::error::{Result, io_error};
 use crate::holder::{self, Inode};
 use crate::open::Engine;
 use crate::trash;
@@ -49,7 +50,7 @@ impl Dropped {
     /// Looks for the files that had these names, and for those in our own trash folder, if there can be one.
     ///
     /// # Errors
-    /// The folder cannot be read: what is in it must not be taken for gone.
+    /// The folder cannot be read, or what is in it looked at: that must not be taken for gone.
     pub(super) fn look(
         engine: &Engine,
         names: &[PathBuf],
@@ -58,6 +59,11 @@ impl Dropped {
         let mut left = Vec::new();
         let own = own_folder.map(|folder| list(engine.disk().as_ref(), folder)).transpose()?;
         for path in own.unwrap_or_default() {
+            if let Err(error) = path.symlink_metadata()
+                && error.kind() != ErrorKind::NotFound
+            {
+                return Err(io_error("look at", &path, error));
+            }
             let Some(inode) = Inode::of(&path) else { continue };
             let place = place_of_own(engine, &path, &inode);
             left.push(Left { path, place, bytes: inode.bytes });

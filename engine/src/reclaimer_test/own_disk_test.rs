@@ -151,7 +151,7 @@ fn check(store: &Store, engine: &Engine, so_far: &Acknowledged, neighbour: &Clai
             let recovered = engine.recover_span(&claim).unwrap();
             let is_in = rows(engine, claim.span().unwrap()) as u64;
             assert_eq!(recovered.rows, is_in);
-            assert!(is_in >= so_far.rows && is_in % u64::from(BATCH) == 0, "{is_in} rows");
+            assert!(is_in >= so_far.rows && is_in.is_multiple_of(u64::from(BATCH)), "{is_in} rows");
         } else {
             assert!(so_far.condemning, "a claim that was acknowledged holds");
         }

@@ -63,7 +63,7 @@ impl<const FILE: bool, const FOLDER: bool> JobKind for Keeps<FILE, FOLDER> {
     type Checkpoint = Count;
 
     async fn run(&self, cx: Context<Self>) -> Result<()> {
-        cx.on_thread(|cx| Self::work(cx)).await
+        cx.on_thread(Self::work).await
     }
 }
 

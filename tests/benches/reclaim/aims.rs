@@ -114,14 +114,9 @@ fn foreground(size: &Size) -> Vec<Aim> {
                 control_pairs: size.of(Strategy::Nothing).len(),
                 margin,
             };
-            let (pairs, calm) = size.calm_ratio(strategy, percentile);
-            let (control_pairs, control) = size.calm_ratio(Strategy::Nothing, percentile);
-            let calm = Compared { pairs, ratio: calm, control, control_pairs, margin };
-            for (when, compared) in [("", compared), (" in calm moments", calm)] {
-                let what = about(&format!("foreground {}{when}", percentile.name()));
-                let (found, limit_text) = (ratio(compared.ratio), format!("{limit:.2}x idle"));
-                aims.push(Aim::new(1, what, found, limit_text, compared.at_most(limit)));
-            }
+            let what = about(&format!("foreground {}", percentile.name()));
+            let (found, limit_text) = (ratio(compared.ratio), format!("{limit:.2}x idle"));
+            aims.push(Aim::new(1, what, found, limit_text, compared.at_most(limit)));
         }
         let (own, control) = (size.stalls(strategy), size.stalls(Strategy::Nothing));
         let what = about(&format!("stalls above {STALL_MS:.0} ms"));

@@ -107,7 +107,8 @@ impl Load {
         let stolen = Processors::now().stolen_since(self.processors);
         let mut recorded = Recorded::default();
         recorded.stolen = stolen;
-        recorded.note_stolen(&self.host.stop()?, self.counts_from.duration_since(self.start));
+        let warmup = self.counts_from.duration_since(self.start);
+        recorded.note_stolen(&self.host.stop()?, ended, warmup);
         for thread in self.threads {
             let track = thread.join().map_err(|_| "a foreground thread panicked".to_owned())??;
             recorded.add(track)?;

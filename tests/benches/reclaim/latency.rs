@@ -17,10 +17,11 @@ const DIGITS: u8 = 3;
 /// Two minutes; a histogram grows if it must.
 const LONGEST_UNITS: u64 = 1_200_000_000;
 
-/// An operation is in a calm moment if the host took nothing so long before it was due, because what was late then may still
-/// be queued, and until so long after. That does not depend on how long the operation took.
+/// An operation is in a calm moment if nothing was counted as taken by the host so long before it was due, because what was
+/// late then may still be queued, and until so long after, because it is counted when the processor is back. That does not
+/// depend on how long the operation took. Tenths of a millisecond.
 const CALM_BEFORE: i64 = 2_500;
-const CALM_AFTER: i64 = 300;
+const CALM_AFTER: i64 = 1_500;
 
 /// Lengths of the slots that a course is drawn from.
 const MAX_SLOT_SECONDS: f64 = 0.02;
@@ -79,6 +80,8 @@ pub(super) struct Recorded {
     pub(super) stolen: f64,
     /// When it was found to have done so: tenths of a millisecond from the beginning of the window, in order.
     stolen_at: Vec<i64>,
+    /// Until when that was looked at.
+    looked_until: i64,
 }
 
 impl Recorded {
@@ -93,15 +96,20 @@ impl Recorded {
     }
 
     /// Notes when the host took something, in a window that began `warmup` after the moments count from.
-    pub(super) fn note_stolen(&mut self, moments: &[Duration], warmup: Duration) {
+    pub(super) fn note_stolen(&mut self, moments: &[Duration], until: Duration, warmup: Duration) {
         let tenths = |time: Duration| i64::try_from(time.as_micros() / 100).unwrap_or(i64::MAX);
-        self.stolen_at = moments.iter().map(|moment| tenths(*moment) - tenths(warmup)).collect();
+        let in_window = |moment: Duration| tenths(moment) - tenths(warmup);
+        self.stolen_at = moments.iter().copied().map(in_window).collect();
+        self.looked_until = in_window(until);
     }
 
     /// The latencies of the operations in calm moments alone.
     pub(super) fn calm(&self) -> Latency {
         let is_calm = |sample: &&Sample| {
             let due = i64::from(sample.due);
+            if due + CALM_AFTER > self.looked_until {
+                return false;
+            }
             let next = self.stolen_at.partition_point(|moment| *moment < due - CALM_BEFORE);
             self.stolen_at.get(next).is_none_or(|moment| *moment > due + CALM_AFTER)
         };

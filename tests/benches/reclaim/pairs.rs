@@ -61,6 +61,30 @@ impl Pair {
     }
 }
 
+/// Windows with calm moments.
+pub(super) struct Calm<'a> {
+    pub(super) undos: Vec<&'a Window>,
+    pub(super) idle: Vec<&'a Window>,
+    seed: u64,
+}
+
+impl Calm<'_> {
+    /// The median of the undos over that of the idle windows.
+    pub(super) fn ratio(&self, percentile: Percentile) -> Option<Interval> {
+        let values = |windows: &[&Window]| -> Vec<f64> {
+            windows.iter().map(|window| percentile.of(&window.calm)).collect()
+        };
+        bootstrap_ratio(&values(&self.undos), &values(&self.idle), self.seed)
+    }
+
+    /// The part of the operations of such windows that is in calm moments.
+    pub(super) fn part(windows: &[&Window]) -> f64 {
+        let sum = |of: fn(&Window) -> u64| windows.iter().map(|window| of(window)).sum::<u64>();
+        let all = sum(|window| window.latency.operations);
+        sum(|window| window.calm.operations) as f64 / all.max(1) as f64
+    }
+}
+
 /// All pairs of one size.
 pub(super) struct Size {
     pub(super) size_mb: u64,
@@ -99,37 +123,16 @@ impl Size {
         (aside.len(), bootstrap_median(&ratios, self.seed))
     }
 
-    /// What windows with an undo have in calm moments, over what all idle windows have: medians, of all windows with enough of
-    /// them, also those that were set aside. What the host took is left out already, and there are too few that
-    /// are calm in both halves of a pair. And how many windows these are.
-    pub(super) fn calm_ratio(
-        &self,
-        strategy: Strategy,
-        percentile: Percentile,
-    ) -> (usize, Option<Interval>) {
+    /// What the foreground has in calm moments, of all windows with enough of them on the store of this strategy, also of those
+    /// that were set aside: what the host took is left out already, and few pairs are calm in both halves.
+    pub(super) fn calm(&self, strategy: Strategy) -> Calm<'_> {
+        let is_calm = |window: &&Window| window.calm.operations >= CALM_MIN;
         let all = || self.pairs.iter().chain(&self.aside);
-        let calm = |window: &Window| {
-            let enough = window.calm.operations >= CALM_MIN;
-            enough.then(|| percentile.of(&window.calm))
-        };
-        let idle: Vec<f64> = all().filter_map(|pair| calm(&pair.idle)).collect();
-        let undos = all().filter(|pair| pair.strategy == strategy);
-        let undos: Vec<f64> = undos.filter_map(|pair| calm(&pair.undo)).collect();
-        (undos.len().min(idle.len()), bootstrap_ratio(&undos, &idle, self.seed))
-    }
-
-    /// The part of the operations of undos, and of idle windows, that were in calm moments.
-    pub(super) fn calm_part(&self, strategy: Strategy) -> (f64, f64) {
-        let pairs = self.pairs.iter().chain(&self.aside).filter(|pair| pair.strategy == strategy);
-        let (mut undo, mut idle) = ([0; 2], [0; 2]);
-        for pair in pairs {
-            for (sum, window) in [(&mut undo, &pair.undo), (&mut idle, &pair.idle)] {
-                sum[0] += window.calm.operations;
-                sum[1] += window.latency.operations;
-            }
-        }
-        let part = |[calm, all]: [u64; 2]| calm as f64 / all.max(1) as f64;
-        (part(undo), part(idle))
+        let undos = all().filter(|pair| pair.strategy == strategy).map(|pair| &pair.undo);
+        let same_store = |pair: &&Pair| pair.strategy.deletion() == strategy.deletion();
+        let idle = all().filter(same_store).map(|pair| &pair.idle);
+        let (undos, idle) = (undos.filter(is_calm).collect(), idle.filter(is_calm).collect());
+        Calm { undos, idle, seed: self.seed }
     }
 
     /// The median of something over the pairs of a strategy.

@@ -5,10 +5,11 @@ use crate::cancel::{AllCancels, Cancels, Moment};
 use crate::host::reason;
 use crate::import::Imports;
 use crate::latency::Percentile;
-use crate::pairs::{Pair, STALL_MS, Size};
+use crate::pairs::{Calm, Pair, STALL_MS, Size};
 use crate::quiet::Quiet;
 use crate::results::Results;
 use crate::strategy::Strategy;
+use crate::window::Window;
 
 /// Width of the first column.
 const NAME: usize = 26;
@@ -99,21 +100,24 @@ fn latencies(lines: &mut Vec<String>, size: &Size) {
                 reason()
             ));
         }
-        let calm = |percentile| size.calm_ratio(strategy, percentile);
-        let (windows, p99) = calm(Percentile::P99);
-        let [p99, p999] = [p99, calm(Percentile::P999).1].map(crate::aims::ratio);
-        lines.push(format!("{:<NAME$}calm moments of {windows}: p99 {p99}, p99.9 {p999}", ""));
-        let (undo, idle) = size.calm_part(strategy);
-        let (undo, idle) = (undo * 100.0, idle * 100.0);
-        lines.push(format!("{:<NAME$}these are {undo:.0} % of its undos, {idle:.0} % of idle", ""));
+        let calm = size.calm(strategy);
+        let [p99, p999] = [Percentile::P99, Percentile::P999]
+            .map(|percentile| crate::aims::ratio(calm.ratio(percentile)));
+        lines.push(format!("{:<NAME$}calm moments: p99 {p99}, p99.9 {p999}", ""));
+        let part = |windows: &[&Window]| {
+            format!("{:.0} % of {} windows", Calm::part(windows) * 100.0, windows.len())
+        };
+        let (undos, idle) = (part(&calm.undos), part(&calm.idle));
+        lines.push(format!("{:<NAME$}these are {undos}; idle {idle}", ""));
     }
-    lines.push(
-        "calm moments: the host of the virtual machine took nothing from 250 ms before an operation was"
-            .to_owned(),
-    );
-    lines.push(
-        "due until 30 ms after; medians of windows, also of those set aside, over all idle ones"
-            .to_owned(),
+    lines.extend(
+        [
+            "calm moments: nothing was counted as taken by the host of the virtual machine (in ticks of 10 ms)",
+            "from 250 ms before an operation was due until 150 ms after. Medians of windows over all idle ones of",
+            "the store. No verdict: something is taken only while a processor is wanted, so that whatever",
+            "computes has fewer calm moments",
+        ]
+        .map(str::to_owned),
     );
 }
 

@@ -56,7 +56,13 @@ impl Window {
         json!({
             "seconds": self.seconds,
             "latency": self.latency.to_json(),
-            "latency_in_calm_moments": self.calm.to_json(),
+            "in_calm_moments": {
+                "operations": self.calm.operations,
+                "p50_ms": self.calm.p50_ms,
+                "p99_ms": self.calm.p99_ms,
+                "p99.9_ms": self.calm.p999_ms,
+                "max_ms": self.calm.max_ms,
+            },
             "read_bytes": self.io.read,
             "read_from_disk_bytes": self.io.read_from_disk,
             "written_bytes": self.io.written,

@@ -443,9 +443,9 @@ pub(super) async fn lose_power(keys: Vec<i64>, nth: u64, lost: Lost) -> (bool, u
     disk.cut_power(nth);
     let id = bench.jobs.submit::<ImportKind>(job).await;
     bench.dies_or_ends(id.as_ref().ok().copied()).await;
-    let came = disk.is_off();
-    *store.lock().unwrap() = None;
     bench.close().await;
+    *store.lock().unwrap() = None;
+    let came = disk.is_off();
     let count = disk.on(lost).unwrap();
 
     let bench = Bench::open_on(Arc::new(disk), Folder::Lent(path), LIMITS, |_| {});
