@@ -558,7 +558,7 @@ mod tests {
     #[test]
     fn of_many_operations_each_may_be_lost_without_the_others() {
         let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..64 {
+        for seed in 0..512 {
             let (folder, disk) = disk();
             for name in ["a", "b"] {
                 let mut file = disk.create(&folder.path().join(name)).unwrap();
@@ -570,7 +570,7 @@ mod tests {
         // Gone, empty, whole, half, or half zeros: of each.
         let of_one: std::collections::BTreeSet<_> = seen.iter().map(|[one, _]| one).collect();
         assert_eq!(of_one.len(), 5, "{of_one:?}");
-        assert!(seen.len() > 15, "{} of 25 were seen", seen.len());
+        assert!(seen.len() > 20, "{} of 25 were seen", seen.len());
     }
 
     #[test]
