@@ -229,6 +229,35 @@ fn every_operation_on_files_of_our_own_may_fail_once_and_for_a_while() {
 }
 
 #[test]
+fn a_tombstone_does_not_end_because_the_folder_of_its_links_cannot_be_read() {
+    let store = Store::new();
+    let engine = store.open().unwrap();
+    let doomed = ingested(&engine, OWNER, 2);
+    store.hold(&engine);
+    let ids = condemn(&engine, OWNER);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let wait = |until: &dyn Fn() -> bool| {
+        while !until() {
+            assert!(Instant::now() < deadline, "{:?}", engine.reclaimer().status());
+            engine.reclaimer().wake();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait(&|| {
+        let waits = |text: &str| text.contains("the checkpoint in");
+        let status = engine.reclaimer().status();
+        status.iter().any(|status| status.waiting_for.as_deref().is_some_and(waits))
+    });
+    let before = store.disk.operations();
+    store.disk.fail(1, 2, std::io::ErrorKind::Other);
+    wait(&|| store.disk.operations() > before + 3);
+    assert_eq!(engine.reclaimer().status().len(), 1, "its files are not gone");
+    store.let_go();
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+}
+
+#[test]
 fn a_store_opens_again_whatever_fails_or_the_power_goes_with_while_it_opens() {
     for nth in 1.. {
         let store = Store::new();
