@@ -5,7 +5,8 @@
 //! is the moment for them.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options as RocksOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, InfoLogger, LogLevel,
+    Options as RocksOptions,
 };
 
 use crate::error::Result;
@@ -137,6 +138,10 @@ impl Tuning {
             // What is preallocated of MANIFEST and log is memory at once where a test has its store in memory: 78 MiB
             // by default, and most of the time that it took to open.
             db.set_manifest_preallocation_size(64 << 10);
+            // Nobody reads the log of a store that goes with its test, and all its options take a while to write.
+            db.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, |_, text| {
+                tracing::warn!(target: "rocksdb", "{}", text.trim_end());
+            }));
             db.set_max_total_wal_size(1 << 20);
         } else {
             db.set_max_total_wal_size(512 << 20);

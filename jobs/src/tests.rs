@@ -1,6 +1,7 @@
 //! Behaviour of the whole crate, on a real small engine.
 
 mod cancel;
+mod clock;
 mod crash;
 mod doctor;
 mod kinds;

@@ -6,6 +6,7 @@
 //! [`Engine::disk`] and did not sync is lost.
 //!
 //! ```
+//! use cairn_engine::Engine;
 //! use cairn_jobs::testkit::{Conforms, conformance};
 //! use cairn_jobs::{Context, JobKind, NewJob, Result};
 //!
@@ -31,11 +32,11 @@
 //! }
 //!
 //! impl Conforms for Climb {
-//!     fn kind() -> Self {
+//!     fn kind(_: &Engine) -> Self {
 //!         Climb
 //!     }
 //!
-//!     fn job() -> NewJob<Steps> {
+//!     fn job(_: &Engine) -> NewJob<Steps> {
 //!         NewJob::new(Steps { number: 2 }, "climb two steps")
 //!     }
 //! }
@@ -61,11 +62,12 @@ use crate::state::State;
 
 /// A job kind that can be tried.
 pub trait Conforms: JobKind {
-    /// The kind, as it is registered.
-    fn kind() -> Self;
+    /// The kind, as it is registered: called each time that the store is opened, before any job goes on. What it needs in
+    /// the store beside its jobs (a catalog, a table, files to read) it makes here where it is missing.
+    fn kind(engine: &Engine) -> Self;
 
-    /// A small job that succeeds by itself, with a few checkpoints.
-    fn job() -> NewJob<Self::Args>;
+    /// A small job that succeeds by itself, with a few checkpoints. Called once for each store.
+    fn job(engine: &Engine) -> NewJob<Self::Args>;
 
     /// The spans that succeeded jobs have published. None by default.
     fn published(engine: &Engine) -> BTreeMap<SpanId, SpanFamily> {
@@ -129,8 +131,11 @@ fn by() -> ControlOptions {
     ControlOptions::by("conformance")
 }
 
-async fn fresh<K: Conforms>() -> TestJobs {
-    TestJobs::new(|jobs: &Jobs| jobs.register(K::kind())).await
+/// A new store, and the job that is to be tried there.
+async fn fresh<K: Conforms>() -> (TestJobs, NewJob<K::Args>) {
+    let test = TestJobs::new(|jobs: &Jobs| jobs.register(K::kind(jobs.engine()))).await;
+    let job = K::job(test.engine());
+    (test, job)
 }
 
 /// Lets the armed store live its life until it ends by itself or dies. Answers whether it died.
@@ -143,9 +148,9 @@ async fn alive_or_dead(test: &TestJobs, life: impl Future<Output = ()>) -> bool 
 
 impl<K: Conforms> Trial<K> {
     async fn undisturbed() -> Self {
-        let test = fresh::<K>().await;
+        let (test, job) = fresh::<K>().await;
         let before = K::observe(test.engine());
-        let id = test.submit_to::<K>(K::job(), "jobs.checkpoint.1").await;
+        let id = test.submit_to::<K>(job, "jobs.checkpoint.1").await;
         let mut checkpoints = 0;
         if test.wait(id).await.state == State::Paused {
             checkpoints = 1;
@@ -180,8 +185,8 @@ impl<K: Conforms> Trial<K> {
     }
 
     async fn paused_at(&self, checkpoint: u64) -> (TestJobs, JobId) {
-        let test = fresh::<K>().await;
-        let id = test.submit_to::<K>(K::job(), &format!("jobs.checkpoint.{checkpoint}")).await;
+        let (test, job) = fresh::<K>().await;
+        let id = test.submit_to::<K>(job, &format!("jobs.checkpoint.{checkpoint}")).await;
         let state = test.wait(id).await.state;
         assert_eq!(state, State::Paused, "checkpoint {checkpoint} comes in every run");
         (test, id)
@@ -227,14 +232,14 @@ impl<K: Conforms> Trial<K> {
     /// Dies at the nth durable step, and soon after the restart again. False if there is no such step.
     async fn dies_at(&self, nth: u32) -> bool {
         let when = format!("died at durable step {nth}");
-        let mut test = fresh::<K>().await;
+        let (mut test, job) = fresh::<K>().await;
         test.engine().crash().arm_any(nth);
         let mut accepted = false;
         let died = {
             let accepted = &mut accepted;
             let test = &test;
             alive_or_dead(test, async move {
-                if let Ok(id) = test.jobs().submit::<K>(K::job()).await {
+                if let Ok(id) = test.jobs().submit::<K>(job).await {
                     *accepted = true;
                     let _ = test.jobs().wait(id).await;
                 }

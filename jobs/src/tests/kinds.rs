@@ -325,11 +325,11 @@ pub(super) async fn clean(test: &TestJobs) {
 }
 
 impl Conforms for Plain {
-    fn kind() -> Self {
+    fn kind(_: &Engine) -> Self {
         Script(Arc::default())
     }
 
-    fn job() -> NewJob<Args> {
+    fn job(_: &Engine) -> NewJob<Args> {
         new("bulk scratch ingest:2 publish")
     }
 
@@ -343,11 +343,11 @@ impl Conforms for Plain {
 }
 
 impl Conforms for Undoing {
-    fn kind() -> Self {
+    fn kind(_: &Engine) -> Self {
         Script(Arc::default())
     }
 
-    fn job() -> NewJob<Args> {
+    fn job(_: &Engine) -> NewJob<Args> {
         new("rows put:2 publish")
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 
+use cairn_engine::Engine;
+
 use crate::testkit::{Conforms, conformance};
 use crate::{Context, JobError, JobKind, NewJob, Result, ThreadContext};
 
@@ -68,11 +70,11 @@ impl<const FILE: bool, const FOLDER: bool> JobKind for Keeps<FILE, FOLDER> {
 }
 
 impl<const FILE: bool, const FOLDER: bool> Conforms for Keeps<FILE, FOLDER> {
-    fn kind() -> Self {
+    fn kind(_: &Engine) -> Self {
         Self
     }
 
-    fn job() -> NewJob<Count> {
+    fn job(_: &Engine) -> NewJob<Count> {
         NewJob::new(Count::default(), "keep files")
     }
 }

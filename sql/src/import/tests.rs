@@ -1,6 +1,7 @@
 //! Imports on a real engine with real jobs: small limits, so that a few kilobytes take every road.
 
 mod bench;
+mod conformance;
 
 use std::io::ErrorKind;
 

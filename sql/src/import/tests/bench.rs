@@ -49,7 +49,7 @@ pub(super) fn csv(keys: impl IntoIterator<Item = i64>) -> String {
     format!("k,v,d,at\n{}", body(keys))
 }
 
-/// The rows as [`Bench::rows`] shows them.
+/// The rows as [`rows_of`] shows them.
 pub(super) fn expected(keys: impl IntoIterator<Item = i64>) -> Vec<String> {
     keys.into_iter().map(|key| line(key).trim_end().replace(',', "|")).collect()
 }
@@ -70,6 +70,92 @@ pub(super) fn shuffled(count: i64) -> Vec<i64> {
     let mut keys: Vec<i64> = (1..=count).collect();
     shuffle(&mut keys, 42);
     keys
+}
+
+/// Makes a table: `name: column type [key | null | not null] [default 'x'], ...`. Columns are
+/// nullable unless they say otherwise.
+pub(super) fn make_table(catalog: &Catalog, text: &str) -> Arc<TableDescriptor> {
+    let (name, columns) = text.split_once(": ").unwrap();
+    let mut new = NewTable { name: name.to_owned(), columns: Vec::new(), key: Vec::new() };
+    for column in columns.split(", ") {
+        let (name, rest) = column.split_once(' ').unwrap();
+        let ty = match rest.split(' ').next().unwrap() {
+            "int" => ColumnType::Int8,
+            "text" => ColumnType::Text,
+            "timestamptz" => ColumnType::TimestampTz,
+            "decimal(10,2)" => ColumnType::Decimal { precision: 10, scale: 2 },
+            "decimal(4,1)" => ColumnType::Decimal { precision: 4, scale: 1 },
+            other => panic!("{other}"),
+        };
+        let key = rest.contains(" key");
+        if key {
+            new.key.push((name.to_owned(), Direction::Asc));
+        }
+        let default = rest.split_once(" default ").map(|(_, default)| default.to_owned());
+        let nullable = !key && !rest.contains(" not null");
+        new.columns.push(NewColumn { name: name.to_owned(), ty, nullable, default });
+    }
+    let schema = catalog.current().schema("defaultdb", "public").unwrap().id;
+    catalog.change_synced(|change| change.create_table(schema, &new)).unwrap()
+}
+
+/// The job of a statement, or why there can be none.
+pub(super) fn plan(
+    engine: &Engine,
+    external: &Path,
+    table: &Arc<TableDescriptor>,
+    columns: &[&str],
+    files: &[&str],
+    options: &str,
+    free_floor: u64,
+) -> Result<NewJob<ImportArgs>, SqlError> {
+    let literal = |text: &str| Text::Literal(text.to_owned());
+    let at = Position(1);
+    let options = options.split(',').filter(|option| !option.is_empty()).map(|option| {
+        let (name, value) = option.split_once('=').unwrap();
+        ImportOption { name: name.to_owned(), value: Some(literal(value)), at }
+    });
+    let import = Import {
+        table: Name { parts: vec![table.name.clone()], at },
+        columns: columns.iter().map(|name| Column { name: (*name).to_owned(), at }).collect(),
+        format: "CSV".to_owned(),
+        format_at: at,
+        places: files
+            .iter()
+            .map(|file| Place { uri: literal(&format!("nodelocal://1/{file}")), at })
+            .collect(),
+        options: options.collect(),
+    };
+    let planner = Planner {
+        table: Arc::clone(table),
+        full_name: table.name.clone(),
+        engine: engine.clone(),
+        view: engine.view(),
+        external: External::new(external),
+        free_floor,
+    };
+    let options = ImportOptions::new(&import.options)?;
+    Ok(NewJob::new(planner.args(&import, &options)?, import.to_string()))
+}
+
+/// All rows in key order, values separated by bars.
+pub(super) fn rows_of(catalog: &Catalog, engine: &Engine, table_id: u64) -> Vec<String> {
+    use std::ops::Bound::Unbounded;
+    let (snapshot, view) = catalog.read_view(engine);
+    let Some(table) = snapshot.table(table_id) else { return Vec::new() };
+    let codec = RowCodec::new(table);
+    let mut rows = Vec::new();
+    for span in table.all_spans() {
+        let mut scan = view.scan(span, Unbounded, Unbounded, false).unwrap();
+        while let Some((key, value)) = scan.next().unwrap() {
+            let row = codec.decode_row(key, value).unwrap();
+            let texts: Vec<String> = row.iter().map(ToString::to_string).collect();
+            rows.push((key.to_vec(), texts.join("|")));
+        }
+    }
+    rows.sort();
+    assert!(rows.windows(2).all(|pair| pair[0].0 != pair[1].0), "a key lives in one span");
+    rows.into_iter().map(|(_, text)| text).collect()
 }
 
 pub(super) struct Bench {
@@ -132,31 +218,9 @@ impl Bench {
         self.jobs.settings().set(name, value).unwrap();
     }
 
-    /// Makes a table: `name: column type [key | null | not null] [default 'x'], ...`. Columns are
-    /// nullable unless they say otherwise.
+    /// See [`make_table`].
     pub(super) fn table(&self, text: &str) -> Arc<TableDescriptor> {
-        let (name, columns) = text.split_once(": ").unwrap();
-        let mut new = NewTable { name: name.to_owned(), columns: Vec::new(), key: Vec::new() };
-        for column in columns.split(", ") {
-            let (name, rest) = column.split_once(' ').unwrap();
-            let ty = match rest.split(' ').next().unwrap() {
-                "int" => ColumnType::Int8,
-                "text" => ColumnType::Text,
-                "timestamptz" => ColumnType::TimestampTz,
-                "decimal(10,2)" => ColumnType::Decimal { precision: 10, scale: 2 },
-                "decimal(4,1)" => ColumnType::Decimal { precision: 4, scale: 1 },
-                other => panic!("{other}"),
-            };
-            let key = rest.contains(" key");
-            if key {
-                new.key.push((name.to_owned(), Direction::Asc));
-            }
-            let default = rest.split_once(" default ").map(|(_, default)| default.to_owned());
-            let nullable = !key && !rest.contains(" not null");
-            new.columns.push(NewColumn { name: name.to_owned(), ty, nullable, default });
-        }
-        let schema = self.catalog.current().schema("defaultdb", "public").unwrap().id;
-        self.catalog.change_synced(|change| change.create_table(schema, &new)).unwrap()
+        make_table(&self.catalog, text)
     }
 
     pub(super) fn drop_table(&self, table: &TableDescriptor) {
@@ -193,24 +257,9 @@ impl Bench {
         self.engine.commit(batch, Sync::Yes).unwrap();
     }
 
-    /// All rows in key order, values separated by bars.
+    /// See [`rows_of`].
     pub(super) fn rows(&self, table: &TableDescriptor) -> Vec<String> {
-        use std::ops::Bound::Unbounded;
-        let (snapshot, view) = self.catalog.read_view(&self.engine);
-        let Some(table) = snapshot.table(table.id) else { return Vec::new() };
-        let codec = RowCodec::new(table);
-        let mut rows = Vec::new();
-        for span in table.all_spans() {
-            let mut scan = view.scan(span, Unbounded, Unbounded, false).unwrap();
-            while let Some((key, value)) = scan.next().unwrap() {
-                let row = codec.decode_row(key, value).unwrap();
-                let texts: Vec<String> = row.iter().map(ToString::to_string).collect();
-                rows.push((key.to_vec(), texts.join("|")));
-            }
-        }
-        rows.sort();
-        assert!(rows.windows(2).all(|pair| pair[0].0 != pair[1].0), "a key lives in one span");
-        rows.into_iter().map(|(_, text)| text).collect()
+        rows_of(&self.catalog, &self.engine, table.id)
     }
 
     /// Rows of each published span, as the catalog says and as they are.
@@ -245,7 +294,7 @@ impl Bench {
         self.plan(table, columns, files, options, 0).unwrap()
     }
 
-    /// The job of a statement, or why there can be none.
+    /// See [`plan`], with files of the test.
     pub(super) fn plan(
         &self,
         table: &Arc<TableDescriptor>,
@@ -254,33 +303,8 @@ impl Bench {
         options: &str,
         free_floor: u64,
     ) -> Result<NewJob<ImportArgs>, SqlError> {
-        let literal = |text: &str| Text::Literal(text.to_owned());
-        let at = Position(1);
-        let options = options.split(',').filter(|option| !option.is_empty()).map(|option| {
-            let (name, value) = option.split_once('=').unwrap();
-            ImportOption { name: name.to_owned(), value: Some(literal(value)), at }
-        });
-        let import = Import {
-            table: Name { parts: vec![table.name.clone()], at },
-            columns: columns.iter().map(|name| Column { name: (*name).to_owned(), at }).collect(),
-            format: "CSV".to_owned(),
-            format_at: at,
-            places: files
-                .iter()
-                .map(|file| Place { uri: literal(&format!("nodelocal://1/{file}")), at })
-                .collect(),
-            options: options.collect(),
-        };
-        let planner = Planner {
-            table: Arc::clone(table),
-            full_name: table.name.clone(),
-            engine: self.engine.clone(),
-            view: self.engine.view(),
-            external: External::new(self.folder.path().join("extern")),
-            free_floor,
-        };
-        let options = ImportOptions::new(&import.options)?;
-        Ok(NewJob::new(planner.args(&import, &options)?, import.to_string()))
+        let external = self.folder.path().join("extern");
+        plan(&self.engine, &external, table, columns, files, options, free_floor)
     }
 
     pub(super) async fn submit(
