@@ -308,10 +308,10 @@ impl CompactionStop {
         Self(NonNull::new(raw).expect("operator new throws instead of returning null"))
     }
 
-    /// Sets the flag; a running compaction ends with an error soon after.
-    pub(crate) fn set(&self) {
+    /// Sets the flag, or takes it back; a running compaction ends with an error soon after it is set.
+    pub(crate) fn set(&self, stop: bool) {
         // SAFETY: the flag is alive while `self` is.
-        unsafe { sys::rocksdb_compaction_options_canceled_set(self.0.as_ptr(), 1) }
+        unsafe { sys::rocksdb_compaction_options_canceled_set(self.0.as_ptr(), stop.into()) }
     }
 }
 

@@ -47,6 +47,10 @@ list_of_metrics! {
         "Bytes of condemned spans and folders that are still on disk.";
     RECLAIM_HELD_BYTES = "cairn_reclaim_held_bytes", Gauge,
         "Bytes of condemned spans that a reader, a snapshot or a checkpoint keeps on disk.";
+    RECLAIM_RATE_BYTES = "cairn_reclaim_rate_bytes", Gauge,
+        "Bytes per second that reclaim gives back, averaged over some moments.";
+    RECLAIM_PASSES_TOTAL = "cairn_reclaim_passes_total", Counter,
+        "Times that files of a tombstone were dropped: one for each in the usual case.";
     RECLAIM_STALLS_TOTAL = "cairn_reclaim_stalls_total", Counter,
         "Times that a tombstone made no progress for 30 s; the log names the cause.";
     TOMBSTONES = "cairn_tombstones", Gauge,

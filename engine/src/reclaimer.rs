@@ -5,7 +5,7 @@
 //! dropped at any moment. It is woken by new tombstones, by views that close and by settings; a tombstone
 //! that cannot go on (busy files, trash that is still being cut) is looked at again after a back-off of
 //! 10 ms to 1 s, which begins anew with every bit of progress. One that makes none for 30 s is reported,
-//! with what it waits for.
+//! with what it waits for, by the governor's thread: this one may be in the middle of a step.
 
 mod dropped;
 mod steps;
@@ -67,7 +67,7 @@ struct Common {
     /// Counts finished tombstones, for those who wait.
     finished: watch::Sender<u64>,
     events: broadcast::Sender<ReclaimEvent>,
-    /// Ends a running compaction at shutdown.
+    /// Ends a running compaction at shutdown and when reclaim is paused.
     compaction_stop: CompactionStop,
     /// A tombstone waits for views to close. Without one, a view that closes wakes nobody: thousands do in
     /// a second.
@@ -111,6 +111,8 @@ impl Shared {
         let sum = |of: fn(&Work) -> u64| state.works.values().map(of).sum::<u64>();
         metrics::gauge!(crate::metrics::RECLAIM_LEFT_BYTES).set(sum(|work| work.bytes_left) as f64);
         metrics::gauge!(crate::metrics::RECLAIM_HELD_BYTES).set(sum(|work| work.bytes_held) as f64);
+        let rate = if state.paused { 0.0 } else { state.works.values().map(Work::rate).sum() };
+        metrics::gauge!(crate::metrics::RECLAIM_RATE_BYTES).set(rate);
         metrics::gauge!(crate::metrics::TOMBSTONES).set(state.works.len() as f64);
         engine.governor().set_own_trash(sum(|work| work.own_trash));
     }
@@ -118,6 +120,13 @@ impl Shared {
     /// Tells everybody who listens.
     fn tell(&self, event: ReclaimEvent) {
         match &event {
+            ReclaimEvent::Progress(status) => tracing::debug!(
+                tombstone = %status.tombstone.id,
+                freed = status.bytes_freed(),
+                left = status.bytes_left,
+                rate = status.rate,
+                "giving back"
+            ),
             ReclaimEvent::Finished { id, owner, bytes, took } => {
                 tracing::info!(tombstone = %id, %owner, bytes, ?took, "given back");
             }
@@ -200,7 +209,7 @@ impl ReclaimHandle {
         self.shared.0.wake.notify_all();
     }
 
-    /// Pauses or resumes all reclaim. A step that is under way ends first; what RocksDB has in its trash stands
+    /// Pauses or resumes all reclaim. A compaction that is under way ends early, another step first; what RocksDB has in its trash stands
     /// still too, within a tenth of a second. Without effect if it is so already.
     pub fn pause(&self, paused: bool) {
         let mut state = self.shared.lock();
@@ -208,6 +217,7 @@ impl ReclaimHandle {
             return;
         }
         state.paused = paused;
+        self.shared.0.compaction_stop.set(paused || state.stopped);
         drop(state);
         if let Some(governor) = &self.governor {
             governor.set_reclaim_paused(paused);
@@ -256,10 +266,24 @@ impl ReclaimHandle {
         }
     }
 
+    /// Reports tombstones that make no progress. One that somebody has paused is not reported.
+    pub(crate) fn look_for_stalls(&self) {
+        let mut state = self.shared.lock();
+        let stalled: Vec<ReclaimEvent> = if state.paused {
+            Vec::new()
+        } else {
+            state.works.values_mut().filter_map(Work::stalled).collect()
+        };
+        drop(state);
+        stalled.into_iter().for_each(|event| self.shared.tell(event));
+    }
+
     /// Stops the thread and waits for it, unless called from it.
     pub(crate) fn stop(&self) {
-        self.shared.lock().stopped = true;
-        self.shared.0.compaction_stop.set();
+        let mut state = self.shared.lock();
+        state.stopped = true;
+        self.shared.0.compaction_stop.set(true);
+        drop(state);
         self.shared.0.wake.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
@@ -282,14 +306,10 @@ fn run(shared: &Shared, engine: &WeakEngine) {
         }
         // A pause ended the step early: it goes on where it was.
         let paused = matches!(error, EngineError::Stopped);
-        let work = state.works.get_mut(&id).filter(|_| !paused);
-        let stalled = work.and_then(|work| {
+        if let Some(work) = state.works.get_mut(&id).filter(|_| !paused) {
             tracing::warn!(tombstone = %id, %error, "reclaim could not go on; it tries again");
             work.wait(error.to_string());
-            work.stalled()
-        });
-        drop(state);
-        stalled.into_iter().for_each(|event| shared.tell(event));
+        }
     }
 }
 
@@ -340,7 +360,10 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
         let freed = work.saw(step, look.bytes_left, look.bytes_held);
         metrics::counter!(crate::metrics::RECLAIM_BYTES_TOTAL).increment(freed);
         work.own_trash = look.own_trash;
+        let told = work.told(Instant::now());
         Shared::measure(&state, engine);
+        drop(state);
+        told.into_iter().for_each(|event| shared.tell(event));
     }
     let stopped = || {
         let state = shared.lock();
@@ -358,8 +381,13 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
         Step::DeleteRange => steps::delete_range(engine, &look, &mut done)?,
         Step::WaitForSnapshots => done.wait_for = Some(steps::snapshots(engine)),
         Step::Compact => {
+            let waits = |cause: Option<&str>| {
+                if let Some(work) = shared.lock().works.get_mut(&id) {
+                    work.waiting_for = cause.map(str::to_owned);
+                }
+            };
             let stop = &shared.0.compaction_stop;
-            steps::compact(&stopped, stop, engine, &look, &mut done)?;
+            steps::compact(&stopped, &waits, stop, engine, &look, &mut done)?;
         }
         Step::CutTrash => steps::cut_trash(&stopped, engine, &look)?,
         Step::WaitForTrash => done.wait_for = Some(steps::let_go(engine, &look)?),
@@ -382,6 +410,7 @@ fn note(shared: &Shared, engine: &Engine, generation: u64, look: &Look, step: St
     };
     if step == Step::DropFiles {
         work.passes += 1;
+        metrics::counter!(crate::metrics::RECLAIM_PASSES_TOTAL).increment(1);
         work.pass = Pass {
             drops: work.pass.drops + 1,
             range_deleted: false,
@@ -396,6 +425,8 @@ fn note(shared: &Shared, engine: &Engine, generation: u64, look: &Look, step: St
     work.compactions += u64::from(done.compacted);
     let moved = !done.dropped.is_empty() || done.compacted || done.range_sequence.is_some();
     work.dropped.extend(done.dropped);
+    work.dropped.extend(done.compacted_files);
+    work.rewritten.extend(done.rewritten);
     if moved {
         work.progress(Instant::now());
     }
@@ -403,10 +434,7 @@ fn note(shared: &Shared, engine: &Engine, generation: u64, look: &Look, step: St
         Some(reason) => work.wait(reason),
         None => work.waiting_for = None,
     }
-    let stalled = work.stalled();
     Shared::measure(&state, engine);
-    drop(state);
-    stalled.into_iter().for_each(|event| shared.tell(event));
 }
 
 fn finish(shared: &Shared, engine: &Engine, id: SpanId, generation: u64) -> Result<()> {

@@ -89,6 +89,7 @@ impl Residue {
             (unit.own_bytes, unit.bytes) = (inputs, bytes);
             unit.names.push(file.name.clone());
         }
+        unit.bounds = first.cloned().zip(last.cloned());
         Some(unit)
     }
 }
@@ -104,9 +105,19 @@ pub(crate) struct Unit {
     pub(crate) level: i32,
     /// Bytes of the named files.
     own_bytes: u64,
+    /// The first and the last key of the named files.
+    bounds: Option<(Vec<u8>, Vec<u8>)>,
     /// Bytes that are read, and at most written: those of the named files, and of the files of the
     /// other level that overlap them.
     pub(crate) bytes: u64,
+}
+
+impl Unit {
+    /// Whether the compaction may read this file.
+    pub(crate) fn overlaps(&self, file: &File) -> bool {
+        let bounds = self.bounds.as_ref();
+        bounds.is_some_and(|(first, last)| file.last >= *first && file.first <= *last)
+    }
 }
 
 #[cfg(test)]
@@ -187,5 +198,8 @@ mod tests {
         all.extend((0..4).map(|n: u8| file("below", 6, row(5, &[n]), row(5, &[n, 2]))));
         let (names, level, bytes) = named(residue.next_compaction(&all, 400));
         assert_eq!((names.len(), level, bytes), (2, 6, 400));
+        let unit = residue.next_compaction(&all, 400).unwrap();
+        let read: Vec<bool> = all.iter().map(|file| unit.overlaps(file)).collect();
+        assert_eq!(read, [true, true, false, false, true, true, false, false]);
     }
 }

@@ -146,6 +146,7 @@ impl Watch {
                 engine.ballast().look(free);
             }
             self.look_at_readers(engine.oldest_reader(), limits.reader_age_max);
+            engine.reclaimer().look_for_stalls();
             report_memory(engine.memory_use());
         }
         let (mut signals, sharers) = self.progress(engine);

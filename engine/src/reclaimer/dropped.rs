@@ -83,6 +83,11 @@ impl Dropped {
         Ok(Self(left))
     }
 
+    /// Waits for others too, whose bytes are not counted.
+    pub(super) fn add_uncounted(&mut self, others: Self) {
+        self.0.extend(others.0.into_iter().map(|left| Left { bytes: 0, ..left }));
+    }
+
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> u64 {
         self.0.iter().map(|left| left.bytes).sum()

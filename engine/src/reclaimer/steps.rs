@@ -21,7 +21,7 @@ use crate::key;
 use crate::open::{Engine, handle};
 use crate::reclaim::Survey;
 use crate::record::Tombstone;
-use crate::residue::{File, Residue};
+use crate::residue::{File, Residue, Unit};
 use crate::trash;
 use crate::view::Readers;
 
@@ -39,6 +39,7 @@ pub(super) struct Before {
     condemned_sequence: u64,
     range_sequence: Option<u64>,
     dropped: Vec<PathBuf>,
+    rewritten: Vec<PathBuf>,
     leftover: Vec<PathBuf>,
     counts_leftover: bool,
     only_trash: bool,
@@ -51,6 +52,7 @@ impl Before {
             condemned_sequence: work.condemned_sequence,
             range_sequence: work.range_sequence.filter(|_| work.pass.range_deleted),
             dropped: work.dropped.clone(),
+            rewritten: work.rewritten.clone(),
             leftover: work.leftover.clone(),
             counts_leftover: work.counts_leftover,
             only_trash: work.only_trash,
@@ -97,6 +99,10 @@ pub(super) struct Done {
     /// A range deletion was written, and this is the sequence number after it.
     pub(super) range_sequence: Option<u64>,
     pub(super) compacted: bool,
+    /// Files of the span alone that a compaction has replaced.
+    pub(super) compacted_files: Vec<PathBuf>,
+    /// Files that it has replaced and that held others' rows too.
+    pub(super) rewritten: Vec<PathBuf>,
     pub(super) folder_removed: bool,
 }
 
@@ -109,7 +115,9 @@ pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
         .then(|| engine.views().readers(tombstone.id, before.condemned_sequence))
         .flatten();
     let staged = folder_bytes(&staging);
-    let dropped = Dropped::look(engine, names, Some(&trash::folder(engine.path(), tombstone.id)))?;
+    let folder = trash::folder(engine.path(), tombstone.id);
+    let mut dropped = Dropped::look(engine, names, Some(&folder))?;
+    dropped.add_uncounted(Dropped::look(engine, &before.rewritten, None)?);
     let earlier = Dropped::look(engine, leftover, None)?;
     let mut survey = Survey {
         pinned: readers.is_some(),
@@ -120,7 +128,7 @@ pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
         trash_files: dropped.0.len() + earlier.0.len(),
         ..Survey::default()
     };
-    let (mut residue, mut all) = (Residue::default(), Vec::new());
+    let (mut residue, mut all, mut shared_bytes) = (Residue::default(), Vec::new(), 0);
     // Files on their way out are looked at often; the database again when they are gone.
     let trash_only = before.only_trash && survey.trash_files > 0;
     if let Some(span) = tombstone.span().filter(|_| !trash_only) {
@@ -133,16 +141,24 @@ pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
         survey.snapshot = before
             .range_sequence
             .is_some_and(|range| oldest_snapshot(engine).is_some_and(|snapshot| snapshot < range));
+        if survey.stored {
+            // Of files that it shares, as much as their indexes say.
+            let sum = |files: &mut dyn Iterator<Item = &File>| files.map(|file| file.bytes).sum();
+            let (own, straddling): (u64, u64) =
+                (sum(&mut residue.own()), sum(&mut residue.straddling.iter()));
+            let shared = || engine.span_bytes(span).saturating_sub(own).min(straddling);
+            shared_bytes = if straddling > 0 { shared() } else { 0 };
+        }
     }
     let own = residue.own().filter_map(|file| Inode::of(&engine.file_path(&file.name)));
-    let own_bytes: u64 = own.map(|inode| inode.bytes).sum();
+    let span_bytes: u64 = own.map(|inode| inode.bytes).sum::<u64>() + shared_bytes;
     let earlier_bytes = if before.counts_leftover { earlier.bytes() } else { 0 };
     // A file that is kept and not yet dropped is counted as a file of the span.
     let gone = dropped.0.iter().filter(|left| !residue.own().any(|file| left.is(&file.name)));
     let dropped_bytes: u64 = gone.map(|left| left.bytes).sum();
-    let held = if survey.pinned || survey.snapshot { own_bytes } else { dropped.held_bytes() };
+    let held = if survey.pinned || survey.snapshot { span_bytes } else { dropped.held_bytes() };
     Ok(Look {
-        bytes_left: staged + own_bytes + dropped_bytes + earlier_bytes,
+        bytes_left: staged + span_bytes + dropped_bytes + earlier_bytes,
         bytes_held: held,
         own_trash: staged + dropped.cuttable().map(|left| left.bytes).sum::<u64>(),
         tombstone: before.tombstone,
@@ -257,8 +273,10 @@ pub(super) fn delete_range(engine: &Engine, look: &Look, done: &mut Done) -> Res
     Ok(())
 }
 
+/// `waits`: told what is waited for before it begins, and that it has begun.
 pub(super) fn compact(
     stopped: &dyn Fn() -> bool,
+    waits: &dyn Fn(Option<&str>),
     stop: &CompactionStop,
     engine: &Engine,
     look: &Look,
@@ -272,7 +290,9 @@ pub(super) fn compact(
         engine.flush(span.family.into())?;
         return Ok(());
     };
+    waits(Some("the background budget"));
     engine.governor().take(Class::Compaction, unit.bytes, stopped)?;
+    waits(None);
     engine.crash().point("reclaim.before_compaction")?;
     // The compaction runs on the thread that asks for it: on one that lets others go first.
     let compacted = std::thread::scope(|scope| {
@@ -284,14 +304,33 @@ pub(super) fn compact(
         compaction.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     match compacted {
-        Ok(()) => done.compacted = true,
+        Ok(()) => {
+            done.compacted = true;
+            note_replaced(engine, look, &unit, done)?;
+        }
         // Gone or busy: RocksDB's own compaction was faster. Look again.
         Err(EngineError::Busy(_)) => {
             done.wait_for = Some("a running compaction".to_owned());
         }
+        // A pause or the end of the store cut it short: nothing has changed.
+        Err(_) if stopped() => return Err(EngineError::Stopped),
         Err(error) => return Err(error),
     }
     engine.crash().point("reclaim.after_compaction")
+}
+
+/// Notes which files a compaction has replaced: their bytes are back when these are gone from the disk. A file that a compaction of
+/// RocksDB's own replaced meanwhile may be among them; waiting for it does no harm.
+fn note_replaced(engine: &Engine, look: &Look, unit: &Unit, done: &mut Done) -> Result<()> {
+    let Some(span) = look.tombstone.span() else { return Ok(()) };
+    let live = engine.live_files(span.family.into())?;
+    let gone = |file: &&File| !live.iter().any(|live| live.name == file.name);
+    for file in look.all.iter().filter(|file| unit.overlaps(file)).filter(gone) {
+        let own = look.residue.own().any(|own| own.name == file.name);
+        let list = if own { &mut done.compacted_files } else { &mut done.rewritten };
+        list.push(engine.file_path(&file.name));
+    }
+    Ok(())
 }
 
 /// Cuts files of our own trash that nobody else has a link to.

@@ -17,14 +17,18 @@ pub(super) const STALLED_AFTER: Duration = Duration::from_secs(30);
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 const SAMPLE_WEIGHT: f64 = 0.5;
 
+/// Time between two events of progress.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// How far one tombstone is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TombstoneStatus {
     /// What is being removed, and why.
     pub tombstone: Tombstone,
     /// `waiting`, `staging`, `files`, `ranges`, `compaction` or `trash`.
     pub phase: &'static str,
-    /// Bytes that there were: the estimate of the condemnation, or more if more was found.
+    /// Bytes that there were: what was found at the first look, or more if more was found later. After a restart the estimate
+    /// of the condemnation, if that is more.
     pub bytes: u64,
     /// Bytes on disk that are not given back yet, by the blocks of its files.
     pub bytes_left: u64,
@@ -51,10 +55,11 @@ impl TombstoneStatus {
         self.bytes.saturating_sub(self.bytes_left)
     }
 
-    /// Time until the bytes are back at the current rate; `None` while that cannot be told.
+    /// Time until the bytes are back at the current rate; `None` while that cannot be told, as when all that is
+    /// left is held.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
-        if self.bytes_left == 0 || self.rate < 1.0 {
+        if self.bytes_left <= self.bytes_held || self.rate < 1.0 {
             return None;
         }
         Some(Duration::from_secs_f64((self.bytes_left as f64 / self.rate).min(1e9)))
@@ -62,8 +67,10 @@ impl TombstoneStatus {
 }
 
 /// Something that happened to a tombstone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ReclaimEvent {
+    /// Some of it is given back: at most once a second, and not the last of it.
+    Progress(TombstoneStatus),
     /// Everything is given back.
     Finished {
         /// Which tombstone.
@@ -96,6 +103,9 @@ pub(super) struct Work {
     pub(super) range_sequence: Option<u64>,
     /// Dropped files, until they are gone from the disk.
     pub(super) dropped: Vec<PathBuf>,
+    /// Files that a compaction of leftovers has replaced, until they are gone from the disk. They held others' rows too, which
+    /// were written anew, so their bytes are not counted.
+    pub(super) rewritten: Vec<PathBuf>,
     /// Files that an earlier process dropped, maybe for this tombstone: waited for, but only one
     /// tombstone counts their bytes.
     pub(super) leftover: Vec<PathBuf>,
@@ -108,6 +118,8 @@ pub(super) struct Work {
     /// Bytes that we are to free ourselves.
     pub(super) own_trash: u64,
     bytes_at_start: u64,
+    /// It was looked at in this process.
+    looked: bool,
     pub(super) started: Instant,
     pub(super) waiting_for: Option<String>,
     pub(super) passes: u64,
@@ -122,6 +134,8 @@ pub(super) struct Work {
     reported: Option<String>,
     sample: (Instant, u64),
     rate: f64,
+    /// When progress was told last, and the bytes that were left then.
+    told: (Instant, u64),
 }
 
 impl Work {
@@ -131,17 +145,20 @@ impl Work {
             bytes_left: tombstone.bytes,
             bytes_at_start: tombstone.bytes,
             sample: (now, tombstone.bytes),
+            told: (now, tombstone.bytes),
             tombstone,
             condemned_sequence,
             pass: Pass::default(),
             range_sequence: None,
             dropped: Vec::new(),
+            rewritten: Vec::new(),
             leftover: Vec::new(),
             counts_leftover: false,
             only_trash: false,
             phase: "waiting",
             bytes_held: 0,
             own_trash: 0,
+            looked: false,
             started: now,
             waiting_for: None,
             passes: 0,
@@ -159,6 +176,14 @@ impl Work {
     /// Takes in what was seen before a step. Answers how many bytes are gone since the last time.
     pub(super) fn saw(&mut self, step: Step, bytes_left: u64, bytes_held: u64) -> u64 {
         let now = Instant::now();
+        if !self.looked {
+            self.looked = true;
+            // What was condemned was an estimate. Nothing of it is given back yet, unless an earlier process did.
+            (self.bytes_left, self.sample.1, self.told.1) = (bytes_left, bytes_left, bytes_left);
+            if self.generation > 0 {
+                self.bytes_at_start = bytes_left;
+            }
+        }
         let freed = self.bytes_left.saturating_sub(bytes_left);
         let phase = phase_name(step);
         if bytes_left < self.bytes_left || phase != self.phase {
@@ -202,15 +227,29 @@ impl Work {
         self.progressed.elapsed() >= STALLED_AFTER
     }
 
-    /// The event to report, once for each cause, if it has stalled.
+    /// The event to report, once for each cause, if it has stalled: also in the middle of a step.
     pub(super) fn stalled(&mut self) -> Option<ReclaimEvent> {
-        if !self.is_stalled() || self.reported == self.waiting_for {
+        if !self.is_stalled() {
             return None;
         }
-        self.reported.clone_from(&self.waiting_for);
-        let waiting_for = self.waiting_for.clone()?;
+        let cause = self.waiting_for.clone();
+        let cause = cause.unwrap_or_else(|| format!("the step under way, of phase {}", self.phase));
+        if self.reported.as_ref() == Some(&cause) {
+            return None;
+        }
+        self.reported = Some(cause.clone());
         let (id, owner) = (self.tombstone.id, self.tombstone.owner);
-        Some(ReclaimEvent::Stalled { id, owner, waiting_for })
+        Some(ReclaimEvent::Stalled { id, owner, waiting_for: cause })
+    }
+
+    /// The event to report if something was given back since the last one, a while ago.
+    pub(super) fn told(&mut self, now: Instant) -> Option<ReclaimEvent> {
+        let (at, left) = self.told;
+        if now.saturating_duration_since(at) < TELL_EVERY || self.bytes_left >= left {
+            return None;
+        }
+        self.told = (now, self.bytes_left);
+        Some(ReclaimEvent::Progress(self.status(false)))
     }
 
     pub(super) fn finished(&self) -> ReclaimEvent {
@@ -222,7 +261,12 @@ impl Work {
         }
     }
 
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
     pub(super) fn status(&self, paused: bool) -> TombstoneStatus {
+        let rate = if paused { 0.0 } else { self.rate };
         let paused = paused.then(|| "reclaim.paused to be false".to_owned());
         TombstoneStatus {
             tombstone: self.tombstone.clone(),
@@ -230,7 +274,7 @@ impl Work {
             bytes: self.bytes_at_start,
             bytes_left: self.bytes_left,
             bytes_held: self.bytes_held,
-            rate: self.rate,
+            rate,
             waiting_for: paused.or_else(|| self.waiting_for.clone()),
             passes: self.passes,
             compactions: self.compactions,
@@ -269,6 +313,39 @@ mod tests {
     }
 
     #[test]
+    fn the_first_look_replaces_the_estimate_and_gives_nothing_back() {
+        for (generation, bytes) in [(1, 60), (0, 100)] {
+            let mut work = Work { generation, ..work() };
+            assert_eq!(work.saw(Step::DropFiles, 60, 0), 0);
+            assert_eq!(work.status(false).bytes, bytes, "after a restart the estimate stays");
+            assert_eq!(work.saw(Step::WaitForTrash, 20, 0), 40);
+        }
+    }
+
+    #[test]
+    fn what_is_held_has_no_end_and_what_is_paused_no_rate() {
+        let mut work = Work { rate: 10.0, ..work() };
+        work.saw(Step::WaitForTrash, 100, 40);
+        assert_eq!(work.status(false).eta(), Some(Duration::from_secs(10)));
+        assert_eq!((work.status(true).eta(), work.status(true).rate), (None, 0.0));
+        work.saw(Step::WaitForTrash, 40, 40);
+        assert_eq!(work.status(false).eta(), None);
+    }
+
+    #[test]
+    fn progress_is_told_once_a_second_and_only_if_there_was_any() {
+        let mut work = work();
+        let (now, later) = (Instant::now(), Instant::now() + TELL_EVERY);
+        work.saw(Step::WaitForTrash, 100, 0);
+        assert_eq!(work.told(later), None, "nothing is gone yet");
+        work.saw(Step::WaitForTrash, 70, 0);
+        assert_eq!(work.told(now), None, "it has just begun");
+        let Some(ReclaimEvent::Progress(status)) = work.told(later) else { panic!("not told") };
+        assert_eq!((status.bytes_freed(), status.bytes_left), (30, 70));
+        assert_eq!(work.told(later), None);
+    }
+
+    #[test]
     fn freed_is_what_is_gone_even_if_more_was_found_than_estimated() {
         let mut work = work();
         work.saw(Step::DropFiles, 150, 0);
@@ -289,6 +366,10 @@ mod tests {
         work.wait("a checkpoint".to_owned());
         assert!(
             matches!(work.stalled(), Some(ReclaimEvent::Stalled { waiting_for, .. }) if waiting_for == "a checkpoint")
+        );
+        work.waiting_for = None;
+        assert!(
+            matches!(work.stalled(), Some(ReclaimEvent::Stalled { waiting_for, .. }) if waiting_for.contains("the step under way"))
         );
         work.progress(Instant::now());
         assert!(!work.status(false).stalled && work.stalled().is_none());

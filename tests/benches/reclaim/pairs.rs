@@ -239,8 +239,15 @@ impl Stores {
                     Strategy::Nothing => Length { min: control, max: control },
                     _ => Length { min: plan.window_min, max: plan.window_max(size_mb) },
                 };
+                // What comes second may be slower or faster for that alone, so every other pair begins with the idle window,
+                // as long as the undo before it was.
+                let last = pairs.iter().rev().find(|pair: &&Pair| pair.strategy == strategy);
+                let idle_first = last
+                    .filter(|_| round % 2 == 1)
+                    .map(|last| Duration::from_secs_f64(last.undo.seconds));
                 let pair = loop {
-                    let pair = self.pair(plan, size_mb, strategy, length, (round, number))?;
+                    let place = (round, number);
+                    let pair = self.pair(plan, size_mb, strategy, length, idle_first, place)?;
                     if retries.accepts([&pair.idle, &pair.undo].map(|of| of.latency.stolen)) {
                         break pair;
                     }
@@ -264,6 +271,7 @@ impl Stores {
         size_mb: u64,
         strategy: Strategy,
         length: Length,
+        idle_first: Option<Duration>,
         (round, number): (usize, u64),
     ) -> Result<Pair, String> {
         let store = self.of(strategy);
@@ -278,12 +286,19 @@ impl Stores {
         let bytes = size_mb * MB / 2;
         let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
         store.settle(plan.quiet)?;
+        let idle = |seconds| window::idle(store, arrival(1, plan.warmup + seconds), seconds);
+        let before = idle_first.map(&idle).transpose()?;
+        if before.is_some() {
+            store.settle(plan.quiet)?;
+        }
         let expected = plan.warmup + length.max;
         let undo = window::undo(store, arrival(0, expected), length, strategy, &doomed)?;
         strategy.tidy(store, &doomed)?;
         store.settle(plan.quiet)?;
-        let seconds = Duration::from_secs_f64(undo.seconds);
-        let idle = window::idle(store, arrival(1, plan.warmup + seconds), seconds)?;
+        let idle = match before {
+            Some(window) => window,
+            None => idle(Duration::from_secs_f64(undo.seconds))?,
+        };
         let (bytes, files) = (doomed.bytes, doomed.files());
         Ok(Pair { strategy, round, idle, undo, bytes, files })
     }
