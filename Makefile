@@ -10,6 +10,8 @@ PROFILE ?= release
 ARGS ?=
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/cairn/target
 CAIRN := $(CARGO_TARGET_DIR)/release/cairn
+# A workspace of its own, without RocksDB.
+FUZZ_TARGET_DIR ?= $(HOME)/.cache/cairn/fuzz
 
 .PHONY: help build demo test disk crash soak valgrind bench-reclaim bench-open check doc fuzz setup
 
@@ -23,15 +25,17 @@ build: setup ## build the binary, ./target/release/cairn
 demo: build ## import TPC-H data, cancel the import half way, measure what is left (SCALE=0.5)
 	$(CAIRN) demo --scale $(SCALE)
 
-test: build disk ## run every test
+test: build disk ## run every test, and the kept corpus of the small fuzz targets
 	cargo test --release --workspace
+	cd fuzz && cargo test --release --locked --target-dir $(FUZZ_TARGET_DIR)
 
 disk: ## build the disk that forgets what was not synced
 	cargo build --release --manifest-path tests/disk/Cargo.toml --target-dir $(CARGO_TARGET_DIR)/disk
 
-crash: build disk ## random kills, power cuts, disk faults and hostile bytes against a real server (SECONDS=60 each, CAIRN_KILL_SEED=n)
+crash: build disk ## random kills, power cuts, death at every step, disk faults and hostile bytes against a real server (SECONDS=60 each, CAIRN_KILL_SEED=n)
 	cargo test --release --workspace --test soak -- kill --seconds $(or $(SECONDS),60)
 	cargo test --release --workspace --test soak -- power --seconds $(or $(SECONDS),60)
+	CAIRN_CRASH_STRIDE=1 cargo test --release --workspace --test deaths -- --nocapture
 	CAIRN_FAULT_SECONDS=$(or $(SECONDS),60) cargo test --release --workspace --test faults -- --test-threads 1
 	CAIRN_WIRE_SECONDS=$(or $(SECONDS),60) cargo test --release --workspace --test wire
 

@@ -1,12 +1,14 @@
-// A disk for tests: power cuts by RocksDB's own fault-injection file system, and a sync of
-// the MANIFEST or of a folder that fails once. An object file of its own, which only tests link.
+// A disk for tests: power cuts by RocksDB's own fault-injection file system, a sync of
+// the MANIFEST or of a folder that fails once, and no hard links. An object file of its own, which only tests link.
 //
 // From the top: what keeps files in doubt, as in every store; what lets a sync
 // fail; the fault-injection file system, which ignores that syncs under it fail; one that
 // forgives; the real file system.
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -76,8 +78,16 @@ class FailingFileSystem final : public FileSystemWrapper {
     return status;
   }
 
+  IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions& options,
+                    IODebugContext* dbg) override {
+    // What Linux says of file systems without them.
+    if (!links_) return IOStatus::IOError("link", std::strerror(EPERM));
+    return FileSystemWrapper::LinkFile(from, to, options, dbg);
+  }
+
   // Syncs up to and with the one that fails; none does below 1.
   std::atomic<int> left_{0};
+  std::atomic<bool> links_{true};
 };
 
 // A cut removes files whose names were not synced; what is gone already is no error.
@@ -132,6 +142,9 @@ void cairn_faulty_disk_attach(cairn_faulty_disk* disk, void* options,
 int cairn_faulty_disk_fail_sync(cairn_faulty_disk* disk, int nth) {
   return disk->failing->left_.exchange(nth);
 }
+
+// From now on there are no hard links.
+void cairn_faulty_disk_unlinkable(cairn_faulty_disk* disk) { disk->failing->links_ = false; }
 
 // From now on nothing reaches the disk.
 void cairn_faulty_disk_off(cairn_faulty_disk* disk) {

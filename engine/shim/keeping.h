@@ -1,6 +1,8 @@
 // A file system that keeps sorted files while the MANIFEST is in doubt.
 #pragma once
 
+#include <cerrno>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -162,6 +164,16 @@ class KeepingFileSystem final : public FileSystemWrapper {
       *folder = std::make_unique<DatabaseFolder>(std::move(*folder), name, &doubts_);
     }
     return status;
+  }
+
+  // Linux says EPERM where a file system has no hard links, or does not let us make one. RocksDB copies
+  // what it was to link only if that is not supported.
+  IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions& options,
+                    IODebugContext* dbg) override {
+    IOStatus status = FileSystemWrapper::LinkFile(from, to, options, dbg);
+    const bool refused = status.IsIOError() &&
+                         status.ToString().find(std::strerror(EPERM)) != std::string::npos;
+    return refused ? IOStatus::NotSupported(status.ToString()) : status;
   }
 
   IOStatus RenameFile(const std::string& from, const std::string& to,

@@ -8,6 +8,9 @@
 //! A job's own work ([`Op::Job`]) gets a thread of its own, for two reasons: it may run for hours, and
 //! its thread has a lower priority, which a thread that later serves the foreground must not have. On a
 //! machine with few processors, what a job computes hurts the foreground more than what it writes.
+//!
+//! Tests that want the same order of events each time let all of it happen on the thread that asks: `Inline`, a part of the
+//! test kit.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -93,7 +96,13 @@ pub async fn run<T: Send + 'static>(
             .record(began.elapsed().as_secs_f64());
         answer
     };
-    let answer = if op == Op::Job { in_background(work).await } else { on_pool(work).await };
+    let answer = match op {
+        _ if is_inline() => {
+            catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_text(&*panic))
+        }
+        Op::Job => in_background(work).await,
+        _ => on_pool(work).await,
+    };
     answer.map_err(|message| {
         tracing::error!(op = op.name(), message, "blocking work did not end");
         metrics::counter!(crate::metrics::BLOCKING_PANICS_TOTAL, "op" => op.name()).increment(1);
@@ -129,6 +138,48 @@ async fn in_background<T: Send + 'static>(
     match thread {
         Ok(_) => receiver.await.unwrap_or_else(|_| Err("the thread ended early".to_owned())),
         Err(error) => Err(format!("cannot start a thread: {error}")),
+    }
+}
+
+#[cfg(any(test, feature = "testkit"))]
+thread_local! {
+    /// How many [`Inline`] there are of this thread.
+    static INLINE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(any(test, feature = "testkit"))]
+fn is_inline() -> bool {
+    INLINE.get() > 0
+}
+
+#[cfg(not(any(test, feature = "testkit")))]
+const fn is_inline() -> bool {
+    false
+}
+
+/// While it lives, blocking work that is asked for on its thread is done there and then. With a runtime of that thread alone
+/// nothing happens at the same time as something else.
+#[cfg(any(test, feature = "testkit"))]
+#[derive(Debug)]
+pub struct Inline(std::thread::ThreadId);
+
+#[cfg(any(test, feature = "testkit"))]
+impl Inline {
+    /// Of the current thread.
+    #[must_use]
+    pub fn here() -> Self {
+        INLINE.set(INLINE.get() + 1);
+        Self(std::thread::current().id())
+    }
+}
+
+#[cfg(any(test, feature = "testkit"))]
+impl Drop for Inline {
+    /// One that has got to another thread cannot take it back.
+    fn drop(&mut self) {
+        if std::thread::current().id() == self.0 {
+            INLINE.set(INLINE.get().saturating_sub(1));
+        }
     }
 }
 
@@ -170,5 +221,21 @@ mod tests {
         assert_eq!(error.to_string(), "panicked during job: on purpose");
         let inside = run(Op::Job, || tokio::runtime::Handle::try_current().is_ok()).await;
         assert_eq!(inside, Ok(true), "the runtime is still at hand");
+    }
+
+    #[tokio::test]
+    async fn inline_work_is_done_on_the_thread_that_asks_until_nobody_wants_that() {
+        let here = std::thread::current().id();
+        let inline = [Inline::here(), Inline::here()];
+        for op in [Op::Read, Op::Job] {
+            assert_eq!(run(op, || std::thread::current().id()).await, Ok(here));
+        }
+        let error = run(Op::Commit, || panic!("on purpose")).await.unwrap_err();
+        assert_eq!(error.to_string(), "panicked during commit: on purpose");
+        let [first, second] = inline;
+        drop(first);
+        assert_eq!(run(Op::Read, || std::thread::current().id()).await, Ok(here));
+        drop(second);
+        assert_ne!(run(Op::Read, || std::thread::current().id()).await, Ok(here));
     }
 }

@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::batch::{Batch, Sync};
 use crate::envelope::kind;
-use crate::error::{Corruption, Result};
+use crate::error::Result;
 use crate::family::Family;
 use crate::id::SpanId;
 use crate::open::Engine;
+use crate::record;
 
 /// Ids made durable at once.
 const BLOCK: u64 = 256;
@@ -51,8 +52,5 @@ pub(crate) fn durable_end(engine: &Engine) -> Result<u64> {
     let Some(body) = engine.get_record(Family::Claims, &COUNTER_KEY, kind::COUNTER)? else {
         return Ok(1);
     };
-    body.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| {
-        let key = bytes::Bytes::from_static(&COUNTER_KEY);
-        Corruption { family: Family::Claims, key, expected: "eight bytes".to_owned() }.into()
-    })
+    Ok(record::counter(&COUNTER_KEY, &body)?)
 }

@@ -7,8 +7,9 @@
 //! - [`CrashPlan::arm`], [`CrashPlan::arm_any`]: the nth time a point, or any point, is reached it fails, and from then on every point and
 //!   every commit of this engine fails too. To the disk that is the death of the process at that
 //!   place; the test drops the engine and opens it again;
-//! - the environment variable `CAIRN_CRASH=name` or `CAIRN_CRASH=name:n`, read once at open: the
-//!   process is aborted there. For tests of the real binary.
+//! - the environment variable `CAIRN_CRASH=name`, `CAIRN_CRASH=name:n` or `CAIRN_CRASH=any:n`, read once at open: the
+//!   process is aborted there, at the nth point of that name or at the nth of all, those of the open itself
+//!   included. For tests of the real binary.
 //!
 //! Left out: loss of power. The death of a process keeps what the operating system has cached, so
 //! this shows atomicity and recovery, not that a sync was asked for.
@@ -20,6 +21,9 @@ use crate::error::{EngineError, Result};
 
 /// The environment variable that arms a plan at open.
 const VARIABLE: &str = "CAIRN_CRASH";
+
+/// The name there that means every point.
+const ANY: &str = "any";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Mode {
@@ -35,6 +39,7 @@ enum Mode {
     /// Die at the next point, whatever its name, once so many were passed.
     ArmedAny {
         passes_left: u32,
+        abort: bool,
     },
     /// Died at this point.
     Dead(String),
@@ -54,6 +59,7 @@ impl CrashPlan {
         let plan = Self::default();
         if let Ok(value) = std::env::var(VARIABLE) {
             match parse(&value) {
+                Some((ANY, nth)) => plan.set(armed_any(nth, true)),
                 Some((name, nth)) => plan.set(armed(name, nth, true)),
                 None => tracing::error!(value, "{VARIABLE} is not `name` or `name:n`: ignored"),
             }
@@ -111,7 +117,7 @@ impl CrashPlan {
     /// Lets the engine die at the `nth` point (from 1) that is reached from now on, whatever its name, unless it is dead: a
     /// test that counts up until the engine lives has tried every point there is.
     pub fn arm_any(&self, nth: u32) {
-        self.set(Mode::ArmedAny { passes_left: nth.saturating_sub(1) });
+        self.set(armed_any(nth, false));
     }
 
     /// Makes the plan inert again. The dead stay dead: open the store again instead.
@@ -132,21 +138,17 @@ impl CrashPlan {
                 Ok(())
             }
             Mode::Armed { name: wanted, .. } if wanted != name => Ok(()),
-            Mode::Armed { passes_left: 0, abort: true, .. } => {
-                tracing::error!(point = name, "aborting: {VARIABLE} asks for it");
-                std::process::abort()
-            }
-            Mode::Armed { passes_left: 0, abort: false, .. } => {
+            Mode::Armed { passes_left: 0, abort, .. }
+            | Mode::ArmedAny { passes_left: 0, abort } => {
+                if *abort {
+                    tracing::error!(point = name, "aborting: {VARIABLE} asks for it");
+                    std::process::abort()
+                }
                 let point = name.to_owned();
                 *mode = Mode::Dead(point.clone());
                 Err(EngineError::Crashed { point })
             }
-            Mode::ArmedAny { passes_left: 0 } => {
-                let point = name.to_owned();
-                *mode = Mode::Dead(point.clone());
-                Err(EngineError::Crashed { point })
-            }
-            Mode::Armed { passes_left, .. } | Mode::ArmedAny { passes_left } => {
+            Mode::Armed { passes_left, .. } | Mode::ArmedAny { passes_left, .. } => {
                 *passes_left -= 1;
                 Ok(())
             }
@@ -170,6 +172,10 @@ impl CrashPlan {
 
 fn armed(name: &str, nth: u32, abort: bool) -> Mode {
     Mode::Armed { name: name.to_owned(), passes_left: nth.saturating_sub(1), abort }
+}
+
+fn armed_any(nth: u32, abort: bool) -> Mode {
+    Mode::ArmedAny { passes_left: nth.saturating_sub(1), abort }
 }
 
 /// `name` or `name:n` with n from 1.

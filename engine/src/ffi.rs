@@ -8,8 +8,7 @@
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`uncache_dropped_files`]: an option of a family;
 //! - [`verify_file`]: the checksums of a file that is in no database (shim);
-//! - [`SstWriter`] and [`ingest`]: the crate's writer borrows itself for its whole life, and its
-//!   ingest silently copies files when a hard link fails;
+//! - [`SstWriter`]: the crate's writer borrows itself for its whole life;
 //! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
 //! - [`OwnedSnapshot`] and [`OwnedIterator`]: snapshots and iterators that keep their database
 //!   alive instead of borrowing it, so that they can cross threads.
@@ -21,7 +20,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -262,35 +261,6 @@ pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
     unsafe { check(cairn_verify_file(options.as_raw_ptr().cast(), path.as_ptr())) }
 }
 
-/// Moves finished files into the family in one atomic step.
-///
-/// Files are hard-linked, never copied; no snapshot numbers are reserved because what a job
-/// ingests is invisible until it is published; a memtable overlap is an error, not a hidden
-/// flush while all writers wait.
-pub(crate) fn ingest(db: &DB, family: &impl AsColumnFamilyRef, files: &[PathBuf]) -> Result<()> {
-    let paths = files.iter().map(|path| c_path(path)).collect::<Result<Vec<_>>>()?;
-    let pointers: Vec<*const c_char> = paths.iter().map(|path| path.as_ptr()).collect();
-    let mut error = std::ptr::null_mut();
-    // SAFETY: database, family and paths outlive the call; the options are destroyed once.
-    unsafe {
-        let options = sys::rocksdb_ingestexternalfileoptions_create();
-        sys::rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
-        sys::rocksdb_ingestexternalfileoptions_set_failed_move_fall_back_to_copy(options, 0);
-        sys::rocksdb_ingestexternalfileoptions_set_snapshot_consistency(options, 0);
-        sys::rocksdb_ingestexternalfileoptions_set_allow_blocking_flush(options, 0);
-        sys::rocksdb_ingest_external_file_cf(
-            db.as_raw_ptr(),
-            family.inner(),
-            pointers.as_ptr(),
-            pointers.len(),
-            options,
-            &raw mut error,
-        );
-        sys::rocksdb_ingestexternalfileoptions_destroy(options);
-        check(error)
-    }
-}
-
 /// A flag that stops a running [`compact_files`] from another thread.
 #[derive(Debug)]
 pub(crate) struct CompactionStop(NonNull<c_uchar>);
@@ -463,6 +433,7 @@ unsafe extern "C" {
     fn cairn_faulty_disk_new(loses: c_int) -> *mut RawFaultyDisk;
     fn cairn_faulty_disk_attach(disk: *mut RawFaultyDisk, options: *mut c_void, manifest: u64);
     fn cairn_faulty_disk_fail_sync(disk: *mut RawFaultyDisk, nth: c_int) -> c_int;
+    fn cairn_faulty_disk_unlinkable(disk: *mut RawFaultyDisk);
     fn cairn_faulty_disk_off(disk: *mut RawFaultyDisk);
     fn cairn_faulty_disk_on(disk: *mut RawFaultyDisk) -> c_int;
 }
@@ -493,6 +464,13 @@ impl FaultyDisk {
     /// One that keeps what was written, synced or not, as an operating system does for a process that died.
     pub(crate) fn that_keeps() -> Self {
         Self::new(0)
+    }
+
+    /// The same disk, which has no hard links.
+    pub(crate) fn that_cannot_link(self) -> Self {
+        // SAFETY: the disk is never freed.
+        unsafe { cairn_faulty_disk_unlinkable(self.raw.as_ptr()) };
+        self
     }
 
     /// The same disk, for databases whose MANIFEST is begun anew with the record after so many bytes. RocksDB waits for a

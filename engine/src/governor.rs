@@ -15,6 +15,7 @@
 //! | RocksDB delays or stops writes, or nearly all of that debt | down to the least, for two seconds |
 //! | freeing a piece of a file takes long | no more is freed for four times as long ([`Steps::rest`]) |
 //! | free space below the floor | reclaim does not wait for anything |
+//! | a view, snapshot or checkpoint is older than [`GovernorLimits::reader_age_max`] | none of the rates: it is reported, once |
 //!
 //! The least is not nothing: work that never ends is no kindness either. If the foreground stays slow
 //! while background work crawls, the background is not the reason, and the baseline is learned anew.
@@ -79,6 +80,8 @@ pub(crate) struct Signals {
     pub(crate) writes_stopped: bool,
     /// Free on the disk, if that could be told.
     pub(crate) free_bytes: Option<u64>,
+    /// Age of the oldest view, snapshot or checkpoint on disk.
+    pub(crate) oldest_reader: Option<Duration>,
 }
 
 impl Signals {
@@ -100,6 +103,8 @@ pub(crate) struct Decision {
     pub(crate) reclaim_first: bool,
     /// The foreground's window was measured at another rate: forget it.
     pub(crate) start_afresh: bool,
+    /// A reader has become older than it should: going slower or faster gives no space back that it holds, so people are told.
+    pub(crate) report_reader: bool,
     pub(crate) reason: Reason,
 }
 
@@ -337,6 +342,8 @@ pub(crate) struct Calculator {
     hold_until: Duration,
     /// The reason of the last cut, and until when it is shown.
     shown: Option<(Reason, Duration)>,
+    /// The oldest reader is too old, and that was reported.
+    reader_reported: bool,
 }
 
 impl Default for Calculator {
@@ -352,6 +359,7 @@ impl Default for Calculator {
             used: 0.0,
             hold_until: Duration::ZERO,
             shown: None,
+            reader_reported: false,
         }
     }
 }
@@ -410,6 +418,9 @@ impl Calculator {
         }
         let mut decision = self.decision(limits, signals, present, reason);
         decision.start_afresh = cut.is_some();
+        let too_old = signals.oldest_reader.is_some_and(|age| age > limits.reader_age_max);
+        decision.report_reader = too_old && !self.reader_reported;
+        self.reader_reported = too_old;
         decision
     }
 
@@ -491,7 +502,15 @@ impl Calculator {
                 reason = Reason::FreeSpace { free, floor: limits.free_space_floor };
             }
         }
-        Decision { rate, deletion_rate, steps, reclaim_first, start_afresh: false, reason }
+        Decision {
+            rate,
+            deletion_rate,
+            steps,
+            reclaim_first,
+            start_afresh: false,
+            report_reader: false,
+            reason,
+        }
     }
 }
 

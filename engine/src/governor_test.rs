@@ -184,6 +184,7 @@ fn the_baseline_is_learned_at_rest_before_it_is_known_and_after_crawling_in_vain
             steps: Steps::Shared,
             reclaim_first: false,
             start_afresh: false,
+            report_reader: false,
             reason: Reason::Resting,
         };
         let signals = signals(words, Duration::from_millis(100), &last);
@@ -233,6 +234,7 @@ fn no_signal_makes_a_rate_that_nothing_can_live_with() {
             writes_delayed: pick(52, 30) == 0,
             writes_stopped: pick(54, 30) == 0,
             free_bytes: (pick(56, 3) > 0).then_some(pick(57, 8) << 30),
+            oldest_reader: None,
         };
         let rate_max = if pick(60, 2) == 0 { 0 } else { 50 << 20 };
         let limits = GovernorLimits { rate_max, ..GovernorLimits::default() };
@@ -259,4 +261,17 @@ fn files_are_cut_in_short_steps_while_somebody_works_and_in_long_ones_when_nobod
     assert_eq!(steps(&["fg", "trash", "900", "free", "2"], 300), Steps::Alone);
     assert_eq!(steps(&["fg", "trash", "900", "free", "9"], 400), Steps::Shared);
     assert_eq!(steps(&["trash", "900"], 1500), Steps::Alone, "the foreground has gone");
+}
+
+#[test]
+fn a_reader_that_is_too_old_is_reported_once_and_again_if_there_is_another() {
+    let limits = GovernorLimits::default();
+    let mut calculator = Calculator::default();
+    let (old, young) = (limits.reader_age_max + Duration::from_secs(1), Duration::from_secs(1));
+    let mut reports = |oldest_reader| {
+        let signals = Signals { oldest_reader, ..Signals::default() };
+        calculator.decide(&limits, &signals, Duration::ZERO).report_reader
+    };
+    let ages = [None, Some(young), Some(old), Some(old), Some(young), Some(old), None];
+    assert_eq!(ages.map(&mut reports), [false, false, true, false, false, true, false]);
 }

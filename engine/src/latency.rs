@@ -8,7 +8,7 @@
 //! of them. The cost is about 100 ns, two thirds of it for the clock
 //! (`make bench-reclaim ARGS="--only cost"`), and less where operations are sampled.
 //!
-//! Reads, scans, writes and synced writes are kept apart: a change in their mix must not look like a
+//! Reads, beginnings of scans, their rows, writes and synced writes are kept apart: a change in their mix must not look like a
 //! change in their speed.
 
 use std::cell::Cell;
@@ -25,6 +25,8 @@ pub enum Operation {
     Read,
     /// The beginning of a scan, up to its first row.
     Scan,
+    /// A further row of a scan; one in 61 is measured.
+    ScanRow,
     /// A commit of rows that does not wait for the disk.
     Write,
     /// A commit of rows that does.
@@ -33,7 +35,8 @@ pub enum Operation {
 
 impl Operation {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Scan, Self::Write, Self::SyncedWrite];
+    pub const ALL: [Self; 5] =
+        [Self::Read, Self::Scan, Self::ScanRow, Self::Write, Self::SyncedWrite];
 
     /// The name in views and metrics.
     #[must_use]
@@ -41,6 +44,7 @@ impl Operation {
         match self {
             Self::Read => "read",
             Self::Scan => "scan",
+            Self::ScanRow => "row of a scan",
             Self::Write => "write",
             Self::SyncedWrite => "synced write",
         }
@@ -220,7 +224,7 @@ mod tests {
         foreground.record(Operation::SyncedWrite, Duration::from_millis(2));
         assert_eq!(foreground.measure(Operation::Scan, || 42), 42);
         let first = taken(&foreground, Duration::from_secs(1));
-        assert_eq!(first.each_ref().map(Histogram::len), [1, 1, 0, 1]);
+        assert_eq!(first.each_ref().map(Histogram::len), [1, 1, 0, 0, 1]);
         let read = duration(first[0].max()).as_micros();
         assert!((49..=51).contains(&read), "{read} microseconds");
         assert!(taken(&foreground, Duration::from_secs(1)).iter().all(Histogram::is_empty));

@@ -21,7 +21,7 @@ use crate::counter::Counter;
 use crate::crash::CrashPlan;
 use crate::disk::{Disk, SystemDisk, list, make_durable_folder, remove_all};
 use crate::envelope::{self, Kind, kind};
-use crate::error::{Corruption, EngineError, Result, corrupt_body, io_error};
+use crate::error::{Corruption, EngineError, Result, io_error};
 use crate::family::Family;
 use crate::governor::GovernorLimits;
 use crate::id::{Epoch, OwnerId, SpanId, SpanRef};
@@ -34,6 +34,7 @@ use crate::log::Flushes;
 use crate::pacer::Governor;
 use crate::pacer::feedback::Feedback;
 use crate::reclaimer::{ReclaimHandle, Shared};
+use crate::record;
 use crate::trash::TRASH;
 use crate::tuning::Tuning;
 use crate::view::{ReadView, Views, open_as};
@@ -94,7 +95,8 @@ impl Options {
         }
     }
 
-    /// Small buffers for tests: opens fast, and a few rows reach every level. No ballast.
+    /// Small buffers for tests: opens fast, and a few rows reach every level. No ballast, and no log of RocksDB's: its
+    /// warnings go to `tracing`.
     #[must_use]
     pub fn small(path: impl Into<PathBuf>) -> Self {
         Self { small: true, block_cache_bytes: 8 << 20, ballast_bytes: 0, ..Self::new(path) }
@@ -256,6 +258,7 @@ impl Engine {
             // RocksDB syncs what is in its folder, not the name of the folder; and staged files are no safer
             // than the folder of their folders. This syncs the folder that both names are in.
             make_durable_folder(engine.disk().as_ref(), &engine.staging_root())?;
+            engine.crash().point("open.after_folders")?;
         }
         engine.check_format()?;
         if !engine.inner.options.read_only {
@@ -297,10 +300,10 @@ impl Engine {
     pub fn commit(&self, batch: Batch, sync: Sync) -> Result<()> {
         // Records are no foreground work: most are written for jobs.
         let began = batch.has_rows().then(|| self.inner.foreground.begin()).flatten();
-        self.write(batch, sync)?;
+        let written = self.write(batch, sync);
         let operation = if sync == Sync::Yes { Operation::SyncedWrite } else { Operation::Write };
         self.inner.foreground.end(operation, began);
-        Ok(())
+        written
     }
 
     fn write(&self, batch: Batch, sync: Sync) -> Result<()> {
@@ -437,9 +440,9 @@ impl Engine {
     pub fn get_row(&self, span: SpanRef, user_key: &[u8]) -> Result<Option<Bytes>> {
         let began = self.inner.foreground.begin();
         let family = handle(&self.inner.db, span.family.into())?;
-        let row = self.inner.db.get_cf(&family, key::row_key(span.id, user_key))?;
+        let row = self.inner.db.get_cf(&family, key::row_key(span.id, user_key));
         self.inner.foreground.end(Operation::Read, began);
-        Ok(row.map(Bytes::from))
+        Ok(row?.map(Bytes::from))
     }
 
     /// A view of the store as it is now.
@@ -600,13 +603,11 @@ impl Engine {
             let mut batch = Batch::new();
             let version = FORMAT_VERSION.to_be_bytes();
             batch.put_record(Family::Catalog, FORMAT_KEY, kind::FORMAT, &version);
-            return self.commit(batch, Sync::Yes);
+            self.crash().point("open.before_format")?;
+            self.commit(batch, Sync::Yes)?;
+            return self.crash().point("open.after_format");
         };
-        let found = body
-            .as_ref()
-            .try_into()
-            .map(u32::from_be_bytes)
-            .map_err(|_| corrupt_body(Family::Catalog, FORMAT_KEY, "four bytes"))?;
+        let found = record::format_version(FORMAT_KEY, &body)?;
         if found > FORMAT_VERSION {
             return Err(EngineError::NewerFormat { found, supported: FORMAT_VERSION });
         }
@@ -619,7 +620,9 @@ impl Engine {
         for name in self.orphan_folders()? {
             let dir = self.path().join(&name);
             tracing::info!(folder = name, "removing a folder that nobody claims");
+            self.crash().point("open.before_sweep")?;
             remove_all(self.disk().as_ref(), &dir)?;
+            self.crash().point("open.after_sweep")?;
         }
         Ok(())
     }

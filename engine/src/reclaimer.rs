@@ -218,9 +218,15 @@ impl ReclaimHandle {
         }
         state.paused = paused;
         self.shared.0.compaction_stop.set(paused || state.stopped);
+        // What a pause took is no stall.
+        let now = Instant::now();
+        state.works.values_mut().for_each(|work| work.progress(now));
         drop(state);
         if let Some(governor) = &self.governor {
             governor.set_reclaim_paused(paused);
+        }
+        if paused {
+            metrics::gauge!(crate::metrics::RECLAIM_RATE_BYTES).set(0.0);
         }
         self.shared.wake();
     }
@@ -269,11 +275,13 @@ impl ReclaimHandle {
     /// Reports tombstones that make no progress. One that somebody has paused is not reported.
     pub(crate) fn look_for_stalls(&self) {
         let mut state = self.shared.lock();
-        let stalled: Vec<ReclaimEvent> = if state.paused {
-            Vec::new()
-        } else {
-            state.works.values_mut().filter_map(Work::stalled).collect()
-        };
+        if state.paused {
+            return;
+        }
+        let turn = state.turn;
+        let works = state.works.iter_mut();
+        let stalled: Vec<ReclaimEvent> =
+            works.filter_map(|(id, work)| work.stalled(turn == Some(*id))).collect();
         drop(state);
         stalled.into_iter().for_each(|event| self.shared.tell(event));
     }
@@ -356,7 +364,9 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
     };
     {
         let mut state = shared.lock();
-        let Some(work) = state.works.get_mut(&id) else { return Ok(()) };
+        let work = state.works.get_mut(&id).filter(|work| work.generation == generation);
+        let Some(work) = work else { return Ok(()) };
+        work.shared_bytes = work.shared_bytes.max(look.shared_bytes);
         let freed = work.saw(step, look.bytes_left, look.bytes_held);
         metrics::counter!(crate::metrics::RECLAIM_BYTES_TOTAL).increment(freed);
         work.own_trash = look.own_trash;
@@ -390,7 +400,7 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
             steps::compact(&stopped, &waits, stop, engine, &look, &mut done)?;
         }
         Step::CutTrash => steps::cut_trash(&stopped, engine, &look)?,
-        Step::WaitForTrash => done.wait_for = Some(steps::let_go(engine, &look)?),
+        Step::WaitForTrash => steps::let_go(engine, &look, &mut done)?,
         Step::Finish => return finish(shared, engine, id, generation),
     }
     note(shared, engine, generation, &look, step, done);
@@ -417,6 +427,7 @@ fn note(shared: &Shared, engine: &Engine, generation: u64, look: &Look, step: St
             dropped_after_range: work.range_sequence.is_some() && !done.dropped.is_empty(),
         };
     }
+    work.leave(done.bytes_elsewhere);
     if done.range_sequence.is_some() {
         work.range_sequence = done.range_sequence;
         work.range_deletions += 1;

@@ -363,6 +363,20 @@ fn every_step_of_reclaim_may_crash_and_is_repeated_without_harm() {
         engine.shutdown();
         drop(engine);
 
+        // And again, at one of the first steps that come then, if any does.
+        for nth in 1..=3 {
+            let engine = open(&folder);
+            engine.crash().arm_any(nth);
+            let began = Instant::now();
+            while !engine.crash().is_dead()
+                && !engine.reclaimer().status().is_empty()
+                && began.elapsed() < Duration::from_secs(30)
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            engine.shutdown();
+        }
+
         let engine = open(&folder);
         wait_gone(&engine, &[doomed.id]);
         assert_clean(&engine, doomed.id, &BTreeMap::new());
@@ -517,7 +531,7 @@ fn ingest_raw(
         writer.put(&key, &n.wrapping_mul(0x9e37_79b9).to_be_bytes().repeat(8))?;
     }
     writer.finish()?;
-    ffi::ingest(db, &handle(db, Family::Bulk)?, &[path])
+    crate::ingest::move_in(db, &handle(db, Family::Bulk)?, &[path])
 }
 
 /// A database of our families with ingested files, and without an engine over it. Dropped in this order.

@@ -234,6 +234,18 @@ pub(crate) fn split_claims_key(key: &[u8]) -> Option<(OwnerId, u8, SpanId)> {
     Some((owner, tag, SpanId::from_raw(u64::from_be_bytes(id))))
 }
 
+/// Reads the body of the counter: the first id that was never handed out.
+pub(crate) fn counter(key: &[u8], body: &[u8]) -> Result<u64, Corruption> {
+    let body = body.try_into().map(u64::from_be_bytes);
+    body.map_err(|_| Corruption::new(Family::Claims, key, "eight bytes"))
+}
+
+/// Reads the body of the format record: the version of the store's format.
+pub(crate) fn format_version(key: &[u8], body: &[u8]) -> Result<u32, Corruption> {
+    let body = body.try_into().map(u32::from_be_bytes);
+    body.map_err(|_| Corruption::new(Family::Catalog, key, "four bytes"))
+}
+
 /// Decodes the body of a record of this crate, and encodes what was understood. For those who check the
 /// decoders from outside.
 ///
@@ -249,6 +261,8 @@ pub fn recode(key: &[u8], kind: Kind, body: &[u8]) -> Result<Vec<u8>, Corruption
         }
         kind::MARK if tagged(MARK) => Ok(MarkRecord::read(key, body_bytes())?.encode_to_vec()),
         kind::TOMBSTONE => Ok(Tombstone::decode(key, body)?.encode()),
+        kind::COUNTER => Ok(counter(key, body)?.to_be_bytes().to_vec()),
+        kind::FORMAT => Ok(format_version(key, body)?.to_be_bytes().to_vec()),
         _ => Err(Corruption::new(Family::Claims, key, "a record of the engine under its key")),
     }
 }

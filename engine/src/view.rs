@@ -179,9 +179,9 @@ impl ReadView {
     pub fn get_row(&self, span: SpanRef, user_key: &[u8]) -> Result<Option<Bytes>> {
         let began = self.0.foreground.begin();
         let family = handle(&self.0.db, span.family.into())?;
-        let row = self.0.snapshot.get(&family, &key::row_key(span.id, user_key))?;
+        let row = self.0.snapshot.get(&family, &key::row_key(span.id, user_key));
         self.0.foreground.end(Operation::Read, began);
-        Ok(row.map(Bytes::from))
+        Ok(row?.map(Bytes::from))
     }
 
     /// The body of a sealed record.
@@ -226,7 +226,7 @@ impl ReadView {
             iterator.get().seek_to_first();
         }
         self.0.foreground.end(Operation::Scan, began);
-        Ok(Scan { iterator, started: false, reverse, _view: self.clone() })
+        Ok(Scan { iterator, rows: 0, reverse, view: self.clone() })
     }
 }
 
@@ -250,10 +250,15 @@ pub(crate) fn open_as(family: Family, key: &[u8], kind: Kind, sealed: &Bytes) ->
 pub struct Scan {
     // Dropped before the view: the reclaimer must not hear of the end too early.
     iterator: OwnedIterator,
-    started: bool,
+    /// Calls of [`Scan::next`] so far.
+    rows: u64,
     reverse: bool,
-    _view: ReadView,
+    view: ReadView,
 }
+
+/// A row takes less than timing it does, so one in so many is timed: not a power of two, or it might be the first of a block each time,
+/// or never.
+const TIME_ONE_ROW_IN: u64 = 61;
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -269,14 +274,18 @@ impl Scan {
     #[expect(clippy::should_implement_trait, reason = "lends its rows, which `Iterator` cannot")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         let iterator = self.iterator.get();
-        if self.started && iterator.valid() {
+        if self.rows > 0 && iterator.valid() {
+            let foreground = &self.view.0.foreground;
+            let timed = self.rows.is_multiple_of(TIME_ONE_ROW_IN);
+            let began = timed.then(|| foreground.begin()).flatten();
             if self.reverse {
                 iterator.prev();
             } else {
                 iterator.next();
             }
+            foreground.end(Operation::ScanRow, began);
         }
-        self.started = true;
+        self.rows += 1;
         if !iterator.valid() {
             iterator.status()?;
             return Ok(None);

@@ -123,8 +123,9 @@ impl<K: JobKind> Context<K> {
     /// [`JobError::Stopped`].
     pub async fn sleep(&self, duration: Duration) -> Result<()> {
         tokio::select! {
-            () = self.thread.core().inner.clock.sleep(duration) => self.tick(),
+            biased;
             stop = self.stopped() => Err(stop.into()),
+            () = self.thread.core().inner.clock.sleep(duration) => self.tick(),
         }
     }
 

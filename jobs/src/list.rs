@@ -190,6 +190,8 @@ fn running_status(
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Reclaim {
     bytes: u64,
+    /// Those that somebody holds.
+    held: u64,
     rate: f64,
     eta: Option<Duration>,
     waiting_for: Option<String>,
@@ -205,6 +207,7 @@ impl Reclaim {
         for status in engine.reclaimer().status() {
             let of = owners.entry(status.tombstone.owner).or_default();
             of.bytes += status.bytes_left;
+            of.held += status.bytes_held;
             of.rate += status.rate;
             of.eta = of.eta.max(status.eta());
             of.waiting_for = of.waiting_for.take().or(status.waiting_for);
@@ -212,21 +215,21 @@ impl Reclaim {
         owners
     }
 
-    /// For people: `giving back 310 MB, 150 MB/s, 3 s left`.
+    /// For people: `giving back 310 MB, 150 MB/s, 3 s left`, and what is waited for if nothing moves or some of it is held.
     fn describe(&self) -> String {
-        if self.bytes == 0 {
-            return String::new();
+        let mut text = match (self.bytes, &self.waiting_for) {
+            (0, None) => return String::new(),
+            (0, Some(_)) => "giving back".to_owned(),
+            (bytes, _) => format!("giving back {}", amount(bytes as f64)),
+        };
+        if let Some(eta) = self.eta {
+            let seconds = eta.as_secs_f64().ceil();
+            let _ = write!(text, ", {}/s, {seconds:.0} s left", amount(self.rate));
         }
-        let mut text = format!("giving back {}", amount(self.bytes as f64));
-        match (&self.waiting_for, self.eta) {
-            (_, Some(eta)) if self.rate >= 1.0 => {
-                let seconds = eta.as_secs_f64().ceil();
-                let _ = write!(text, ", {}/s, {seconds:.0} s left", amount(self.rate));
-            }
-            (Some(cause), _) => {
-                let _ = write!(text, ", waiting for {cause}");
-            }
-            (None, _) => {}
+        if let Some(cause) =
+            self.waiting_for.as_ref().filter(|_| self.eta.is_none() || self.held > 0)
+        {
+            let _ = write!(text, ", waiting for {cause}");
         }
         text
     }
@@ -323,5 +326,10 @@ mod tests {
         assert_eq!(reclaim.describe(), waits);
         (reclaim.rate, reclaim.eta) = (1.5e9, Some(Duration::from_millis(200)));
         assert_eq!(reclaim.describe(), "giving back 310 MB, 1.5 GB/s, 1 s left");
+        (reclaim.held, reclaim.waiting_for) = (10, Some("a reader".to_owned()));
+        let both = "giving back 310 MB, 1.5 GB/s, 1 s left, waiting for a reader";
+        assert_eq!(reclaim.describe(), both, "a part of it has no end in sight");
+        reclaim = Reclaim { waiting_for: reclaim.waiting_for, ..Reclaim::default() };
+        assert_eq!(reclaim.describe(), "giving back, waiting for a reader");
     }
 }

@@ -460,8 +460,9 @@ async fn follow_settings(inner: Arc<Inner>) {
         });
         inner.engine.reclaimer().pause(inner.settings.get_bool("reclaim.paused"));
         tokio::select! {
-            _ = changes.changed() => {}
+            biased;
             () = inner.shutdown.cancelled() => return,
+            _ = changes.changed() => {}
         }
     }
 }

@@ -49,7 +49,8 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
             let latest = now.plus(LOOK_EVERY);
             let until = due.next.map_or(latest, |next| next.min(latest));
             tokio::select! {
-                () = inner.clock.sleep_until(until) => break,
+                biased;
+                () = inner.shutdown.cancelled() => return,
                 () = inner.ended.notified() => {
                     let kept_for = inner.settings.get_duration("jobs.retention_time");
                     let next = inner.take_first_end().map(|finished| finished.plus(kept_for));
@@ -57,7 +58,7 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
                 }
                 _ = settings.changed() => break,
                 _ = reclaimed.changed(), if due.blocked => break,
-                () = inner.shutdown.cancelled() => return,
+                () = inner.clock.sleep_until(until) => break,
             }
         }
     }

@@ -11,12 +11,14 @@ mod conformance;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use cairn_engine::blocking::Inline;
 use cairn_engine::{Engine, EngineError, Options, SpanFamily, SpanId};
 pub use cairn_engine::{ForgetfulDisk, Lost};
-use tokio::sync::watch;
 
 use crate::clock::{Clock, Sleep, UnixMillis};
 use crate::control::ControlOptions;
@@ -30,27 +32,47 @@ pub use conformance::{Conformed, Conforms, conformance};
 /// How long to wait, by the wall clock, for what should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A clock that only moves when it is told to.
+/// A clock that only moves when it is told to. Those who wait are woken in the order of what they wait for.
 #[derive(Debug)]
-pub struct ManualClock(watch::Sender<u64>);
+pub struct ManualClock(Arc<Mutex<Hands>>);
+
+#[derive(Debug, Default)]
+struct Hands {
+    now: u64,
+    /// By the moment, and of one moment in the order in which they came.
+    sleepers: BTreeMap<(u64, u64), Waker>,
+    /// Sleeps so far.
+    count: u64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: UnixMillis) -> Self {
-        Self(watch::Sender::new(now.raw()))
+        Self(Arc::new(Mutex::new(Hands { now: now.raw(), ..Hands::default() })))
     }
 
     /// Moves the clock forward and wakes whoever slept until then.
     pub fn advance(&self, duration: Duration) {
-        self.0.send_modify(|now| *now = UnixMillis::from_raw(*now).plus(duration).raw());
+        let woken = {
+            let mut hands = hands(&self.0);
+            hands.now = UnixMillis::from_raw(hands.now).plus(duration).raw();
+            let later = hands.now.checked_add(1).map(|later| hands.sleepers.split_off(&(later, 0)));
+            std::mem::replace(&mut hands.sleepers, later.unwrap_or_default())
+        };
+        woken.into_values().for_each(Waker::wake);
     }
 
     /// Moves the clock backwards, as operating systems do at times.
     pub fn step_back(&self, duration: Duration) {
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.0.send_modify(|now| *now = now.saturating_sub(ms));
+        let mut hands = hands(&self.0);
+        hands.now = hands.now.saturating_sub(ms);
     }
+}
+
+fn hands(of: &Mutex<Hands>) -> MutexGuard<'_, Hands> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for ManualClock {
@@ -62,18 +84,39 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> UnixMillis {
-        UnixMillis::from_raw(*self.0.borrow())
+        UnixMillis::from_raw(hands(&self.0).now)
     }
 
     fn sleep_until(&self, moment: UnixMillis) -> Sleep {
-        let until = moment.raw();
-        let mut now = self.0.subscribe();
-        Box::pin(async move {
-            if now.wait_for(|now| *now >= until).await.is_err() {
-                // The clock is gone: it will never be later.
-                std::future::pending::<()>().await;
-            }
-        })
+        let mut own = hands(&self.0);
+        own.count += 1;
+        let place = (moment.raw(), own.count);
+        Box::pin(Sleeper { hands: Arc::clone(&self.0), place })
+    }
+}
+
+/// One wait for a moment.
+struct Sleeper {
+    hands: Arc<Mutex<Hands>>,
+    place: (u64, u64),
+}
+
+impl Future for Sleeper {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut hands = hands(&self.hands);
+        if hands.now >= self.place.0 {
+            return Poll::Ready(());
+        }
+        hands.sleepers.insert(self.place, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        hands(&self.hands).sleepers.remove(&self.place);
     }
 }
 
@@ -97,9 +140,15 @@ pub struct TestJobs {
     engine: Option<Engine>,
     clock: Arc<ManualClock>,
     register: Register,
+    seed: u64,
+    /// Everything happens on this thread, and reclaim stands still.
+    inline: Option<Inline>,
     disk: ForgetfulDisk,
     dir: tempfile::TempDir,
 }
+
+/// The seed of a test that does not choose one.
+const SEED: u64 = 42;
 
 impl std::fmt::Debug for TestJobs {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,7 +159,33 @@ impl std::fmt::Debug for TestJobs {
 impl TestJobs {
     /// An empty store. `register` registers the kinds, now and after each reopen.
     pub async fn new(register: impl Fn(&Jobs) + Send + Sync + 'static) -> Self {
-        Self::new_in(tempfile::tempdir(), register).await
+        Self::new_in(tempfile::tempdir(), SEED, None, register).await
+    }
+
+    /// As [`TestJobs::new`], with a seed for all that is random in the jobs: the waits before retries.
+    pub async fn seeded(seed: u64, register: impl Fn(&Jobs) + Send + Sync + 'static) -> Self {
+        Self::new_in(tempfile::tempdir(), seed, None, register).await
+    }
+
+    /// As [`TestJobs::seeded`], and everything that is done for jobs is done on this thread, one thing after the other, in an
+    /// order that is the same each time: state changes, retries, and what kinds do in their contexts, [`crate::Context::on_thread`] too. What a
+    /// kind does with threads or a runtime of its own is its own business. Reclaim, which has a thread and waits for a
+    /// disk, stands still (the setting `reclaim.paused`) but for [`TestJobs::assert_clean`] and [`TestJobs::reclaim`]. A job that blocks
+    /// its thread blocks the test.
+    ///
+    /// # Panics
+    /// In a runtime with more than one thread.
+    pub async fn single_threaded(
+        seed: u64,
+        register: impl Fn(&Jobs) + Send + Sync + 'static,
+    ) -> Self {
+        let flavor = tokio::runtime::Handle::current().runtime_flavor();
+        let one = tokio::runtime::RuntimeFlavor::CurrentThread;
+        assert_eq!(flavor, one, "the order of events is chosen by a runtime of several threads");
+        let inline = Some(Inline::here());
+        let test = Self::new_in(tempfile::tempdir(), seed, inline, register).await;
+        test.stop_reclaim(true);
+        test
     }
 
     /// As [`TestJobs::new`], in memory where the system has a file system there (`/dev/shm`), else on disk: opens
@@ -118,11 +193,13 @@ impl TestJobs {
     /// targets.
     pub async fn in_memory(register: impl Fn(&Jobs) + Send + Sync + 'static) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self::new_in(dir, register).await
+        Self::new_in(dir, SEED, None, register).await
     }
 
     async fn new_in(
         dir: std::io::Result<tempfile::TempDir>,
+        seed: u64,
+        inline: Option<Inline>,
         register: impl Fn(&Jobs) + Send + Sync + 'static,
     ) -> Self {
         let mut test = Self {
@@ -130,6 +207,8 @@ impl TestJobs {
             engine: None,
             clock: Arc::default(),
             register: Arc::new(register),
+            seed,
+            inline,
             disk: ForgetfulDisk::default(),
             dir: dir.expect("a temporary folder can be made"),
         };
@@ -138,8 +217,10 @@ impl TestJobs {
     }
 
     async fn open(&mut self) {
-        let engine = soon("opening the store", open_free(self.dir.path(), &self.disk)).await;
-        let options = JobsOptions { clock: self.clock.clone(), seed: 42 };
+        let options =
+            Options { reclaim_paused: self.inline.is_some(), ..Options::small(self.dir.path()) };
+        let engine = soon("opening the store", open_with(options, &self.disk)).await;
+        let options = JobsOptions { clock: self.clock.clone(), seed: self.seed };
         let jobs = Jobs::open(&engine, options).expect("the jobs can be opened");
         (self.register)(&jobs);
         jobs.start().expect("the test runs inside of tokio");
@@ -205,6 +286,12 @@ impl TestJobs {
         self.reopen().await;
     }
 
+    /// Dies, and dies again as soon as the store is open.
+    pub async fn crash_twice(&mut self) {
+        self.crash().await;
+        self.crash().await;
+    }
+
     /// Loses the power here and now, and opens again: `lost` of what was done on [`TestJobs::disk`] and not synced is gone. What
     /// was written to the store is not, synced or not, which is the harder case: a checkpoint may be there that names a file
     /// that is not.
@@ -251,6 +338,16 @@ impl TestJobs {
         id
     }
 
+    /// Submits a job, and cancels it when its `n`th checkpoint is there. Answers its id when it has ended, with its cleanup still
+    /// under way, maybe.
+    pub async fn cancel_at<K: JobKind>(&self, new: NewJob<K::Args>, n: u64) -> JobId {
+        let id = self.submit_to::<K>(new, &format!("jobs.checkpoint.{n}")).await;
+        let _ = self.jobs().cancel(&[id], ControlOptions::by("test")).await;
+        let ended = self.jobs().wait_until(id, |view| view.state.is_terminal());
+        soon("the end of the job", ended).await.expect("the job exists");
+        id
+    }
+
     /// Waits until the job has ended or is paused.
     pub async fn wait(&self, id: JobId) -> JobView {
         soon("the end or a pause of the job", self.jobs().wait(id)).await.expect("the job exists")
@@ -291,14 +388,33 @@ impl TestJobs {
         assert_eq!(engine.view().sequence(), before, "something was written after the end");
     }
 
+    /// Waits until everything that is condemned is given back.
+    pub async fn reclaim(&self) {
+        if self.inline.is_some() {
+            self.stop_reclaim(false);
+        }
+        let reclaimer = self.engine().reclaimer();
+        let condemned: Vec<SpanId> =
+            reclaimer.status().iter().map(|status| status.tombstone.id).collect();
+        soon("reclaim", reclaimer.wait_gone(&condemned)).await;
+        if self.inline.is_some() {
+            self.stop_reclaim(true);
+        }
+    }
+
+    fn stop_reclaim(&self, stop: bool) {
+        let settings = self.jobs().settings();
+        settings.set("reclaim.paused", &stop.to_string()).expect("the setting can be written");
+        // The setting takes effect a moment later.
+        self.engine().reclaimer().pause(stop);
+    }
+
     /// Waits until everything is given back, and proves that nothing is left: no claim, no tombstone, no
     /// staged file, no key outside of the published spans, and no finding of the doctor. For a moment
     /// in which no job is live.
     pub async fn assert_clean(&self, published: &BTreeMap<SpanId, SpanFamily>) {
+        self.reclaim().await;
         let engine = self.engine();
-        let condemned: Vec<SpanId> =
-            engine.reclaimer().status().iter().map(|status| status.tombstone.id).collect();
-        soon("reclaim", engine.reclaimer().wait_gone(&condemned)).await;
         let claims = engine.claims().expect("claims can be read");
         assert!(claims.is_empty(), "claims are left: {claims:?}");
         let tombstones = engine.tombstones().expect("tombstones can be read");
@@ -319,10 +435,15 @@ impl TestJobs {
 const QUIET: Duration = Duration::from_millis(10);
 
 /// Opens a store as soon as nobody has it open any more.
+#[cfg(test)]
 pub(crate) async fn open_free(dir: &Path, disk: &ForgetfulDisk) -> Engine {
+    open_with(Options::small(dir), disk).await
+}
+
+async fn open_with(options: Options, disk: &ForgetfulDisk) -> Engine {
     loop {
         let disk = Arc::new(disk.clone());
-        match Engine::open(Options { disk, ..Options::small(dir) }) {
+        match Engine::open(Options { disk, ..options.clone() }) {
             Ok(engine) => return engine,
             Err(EngineError::InUse(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
             Err(error) => panic!("the store cannot be opened: {error}"),

@@ -3,6 +3,7 @@
 mod cancel;
 mod clock;
 mod crash;
+mod deterministic;
 mod doctor;
 mod kinds;
 mod life;

@@ -100,6 +100,7 @@ impl Jobs {
                 return Ok(());
             }
             tokio::select! {
+                biased;
                 () = engine.reclaimer().wait_gone(&left) => {}
                 () = self.inner.shutdown.cancelled() => {
                     return Err(JobError::Stopped(Stop::Shutdown));

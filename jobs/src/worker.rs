@@ -503,6 +503,7 @@ impl Driver {
         self.lingering.extend(self.worker.take());
         self.inner.forget(self.job.id, control.finished.unwrap_or_default());
         tokio::select! {
+            biased;
             // Whoever still has a context is fenced by the latch, so it is forgotten after that.
             () = gone(&self.lingering) => self.inner.engine.forget_latch(self.job.id.owner()),
             () = self.inner.shutdown.cancelled() => {}
@@ -517,6 +518,7 @@ impl Driver {
             worker.stop.set(Stop::Shutdown);
         }
         tokio::select! {
+            biased;
             () = gone(&self.lingering) => {}
             () = self.inner.clock.sleep(STOP_GRACE) => {
                 tracing::warn!("a worker did not stop in time; it is left behind");

@@ -25,6 +25,30 @@ impl fmt::Display for Lose {
     }
 }
 
+/// What becomes of an operation that meets a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It fails with an I/O error.
+    Error,
+    /// It fails because the disk is full.
+    Full,
+    /// It reads or writes half of what was asked for.
+    Short,
+    /// It takes so many milliseconds longer.
+    Slow(u64),
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error => f.write_str("error"),
+            Self::Full => f.write_str("full"),
+            Self::Short => f.write_str("short"),
+            Self::Slow(ms) => write!(f, "slow {ms}"),
+        }
+    }
+}
+
 /// A mounted disk, in a process of its own. It is unmounted when this is dropped, and what is on it is gone then.
 #[derive(Debug)]
 pub struct Disk {
@@ -79,24 +103,14 @@ impl Disk {
         self.order(&format!("cut {lose}"));
     }
 
-    /// After `after` operations of these kinds (`read`, `write`, `sync`, `entry`), `times` of them fail.
-    pub fn fail(&mut self, kinds: &str, after: u64, times: u64) {
-        self.order(&format!("fail {kinds} {after} {times}"));
+    /// After `after` operations of these kinds (`read`, `write`, `sync`, `entry`), `times` of them meet a fault.
+    pub fn fail(&mut self, kinds: &str, after: u64, times: u64, effect: Effect) {
+        self.order(&format!("fail {kinds} {after} {times} {effect}"));
     }
 
     /// Ends all faults. Answers how many operations were still to fail.
     pub fn well(&mut self) -> u64 {
         self.order("well")
-    }
-
-    /// Reads answer with half of what was asked for.
-    pub fn short_reads(&mut self) {
-        self.order("short");
-    }
-
-    /// Each operation takes so much longer.
-    pub fn slow(&mut self, ms: u64) {
-        self.order(&format!("slow {ms}"));
     }
 
     /// From now on there is room for so many bytes more.

@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use client::{Client, Notices, Refused};
 pub use data::{lineitems, write_file};
-pub use disk::{Disk, Lose, left_out};
+pub use disk::{Disk, Effect, Lose, left_out};
 pub use random::Random;
 pub use script::{ScriptConnection, run_script};
 pub use server::Server;

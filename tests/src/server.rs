@@ -82,6 +82,36 @@ impl Server {
         Self { child, address, folder, environment: Vec::new() }
     }
 
+    /// Starts on a store that `fill` puts into an empty folder, and aborts itself where `crash` says (`CAIRN_CRASH`). Answers
+    /// whether it got ready before that.
+    pub async fn start_mortal_on_store(fill: impl FnOnce(&Path), crash: &str) -> (Self, bool) {
+        let folder = Folder::new();
+        std::fs::create_dir(folder.store()).expect("the folder is empty");
+        fill(&folder.store());
+        let child = spawn(&folder, &mortal(crash));
+        let mut server = Self { child, address: String::new(), folder, environment: Vec::new() };
+        let is_ready = server.gets_ready().await.is_ok();
+        (server, is_ready)
+    }
+
+    /// Starts a process again on the same store that aborts itself there. Answers whether it got ready before that.
+    pub async fn restart_mortal(&mut self, crash: &str) -> bool {
+        self.child = spawn(&self.folder, &mortal(crash));
+        self.gets_ready().await.is_ok()
+    }
+
+    async fn gets_ready(&mut self) -> Result<(), String> {
+        self.address = until_ready(&mut self.child).await?;
+        Ok(())
+    }
+
+    /// Waits so long for the process to end by itself, and kills it then.
+    pub async fn dies_or_is_killed(&mut self, after: Duration) {
+        if tokio::time::timeout(after, self.child.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
     /// Starts on a new store on a disk that forgets what was not synced.
     ///
     /// # Errors
@@ -285,6 +315,16 @@ async fn ready(
     environment: &[(String, String)],
 ) -> Result<(Child, String), String> {
     let mut child = spawn(folder, environment);
+    let address = until_ready(&mut child).await?;
+    Ok((child, address))
+}
+
+fn mortal(crash: &str) -> [(String, String); 1] {
+    [("CAIRN_CRASH".to_owned(), crash.to_owned())]
+}
+
+/// Waits until it accepts connections. Answers where.
+async fn until_ready(child: &mut Child) -> Result<String, String> {
     let stdout = child.stdout.take().expect("its output is a pipe");
     let mut lines = BufReader::new(stdout).lines();
     let ready = async {
@@ -296,8 +336,7 @@ async fn ready(
         Err(format!("the server ended before it was ready: {:?}", child.wait().await))
     };
     let address = tokio::time::timeout(READY, ready).await;
-    let address = address.map_err(|_| "the server did not get ready in a minute".to_owned())??;
-    Ok((child, address))
+    address.map_err(|_| "the server did not get ready in a minute".to_owned())?
 }
 
 fn address_of(url: &str) -> String {

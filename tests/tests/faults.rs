@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cairn_tests::{Client, Random, Refused, Server, left_out, write_file};
+use cairn_tests::{Client, Effect, Random, Refused, Server, left_out, write_file};
 
 /// How long writes may be refused after a fault before an operator would start the server again.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -197,12 +197,12 @@ fn limit() -> Duration {
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(8))
 }
 
-/// Lets the nth operation of a kind fail, for n until none is reached, or as many of them as there is time for.
-async fn fails_at_many(kinds: &str) {
+/// Lets the nth operation of a kind meet a fault, for n until none is reached, or as many of them as there is time for.
+async fn fails_at_many(kinds: &str, effect: Effect) {
     let Some(mut patient) = Patient::admit().await else { return };
     let (began, mut n, mut tried, mut reached_all) = (Instant::now(), 0, 0, false);
     loop {
-        patient.server.disk().expect("on a disk").fail(kinds, n, 1);
+        patient.server.disk().expect("on a disk").fail(kinds, n, 1, effect);
         patient.work(&format!("t{tried}")).await;
         let left = patient.server.disk().expect("on a disk").well();
         patient.recovers().await;
@@ -218,28 +218,46 @@ async fn fails_at_many(kinds: &str) {
         }
     }
     let all = if reached_all { "every operation" } else { "not all" };
-    println!("{kinds}: {tried} faults, up to operation {n} ({all}), {} restarts", patient.restarts);
+    println!(
+        "{kinds}, {effect}: {tried} faults, up to operation {n} ({all}), {} restarts",
+        patient.restarts
+    );
     patient.discharge().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_loses_nothing() {
-    fails_at_many("write").await;
+    fails_at_many("write", Effect::Error).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_fails_loses_nothing() {
-    fails_at_many("sync").await;
+    fails_at_many("sync", Effect::Error).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_made_or_removed_loses_nothing() {
-    fails_at_many("entry").await;
+    fails_at_many("entry", Effect::Error).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_fails_loses_nothing() {
-    fails_at_many("read").await;
+    fails_at_many("read", Effect::Error).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_for_one_operation_loses_nothing() {
+    fails_at_many("write,entry", Effect::Full).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_does_half_of_what_was_asked_for_is_gone_on_with() {
+    fails_at_many("read,write", Effect::Short).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_takes_long_is_waited_for() {
+    fails_at_many("write,sync,entry", Effect::Slow(300)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,9 +385,14 @@ async fn after_a_write_that_found_no_space_a_job_can_be_cancelled_though_nobody_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_disk_and_short_reads_change_nothing() {
     let Some(mut patient) = Patient::admit().await else { return };
-    patient.server.disk().expect("on a disk").short_reads();
+    patient.server.disk().expect("on a disk").fail("read,write", 0, u64::MAX, Effect::Short);
     patient.work("short").await;
-    patient.server.disk().expect("on a disk").slow(2);
+    patient.server.disk().expect("on a disk").fail(
+        "read,write,sync,entry",
+        0,
+        u64::MAX,
+        Effect::Slow(2),
+    );
     patient.work("slow").await;
     patient.server.disk().expect("on a disk").well();
     assert_eq!(patient.acknowledged.len(), 6, "nothing failed");

@@ -107,7 +107,6 @@ struct Watch {
     trash: u64,
     free_bytes: Option<u64>,
     oldest_reader: Option<Duration>,
-    reader_reported: bool,
 }
 
 impl Watch {
@@ -124,7 +123,6 @@ impl Watch {
             trash: engine.tuning().trash_bytes(),
             free_bytes: None,
             oldest_reader: None,
-            reader_reported: false,
         }
     }
 
@@ -145,13 +143,16 @@ impl Watch {
             if let Some(free) = self.free_bytes {
                 engine.ballast().look(free);
             }
-            self.look_at_readers(engine.oldest_reader(), limits.reader_age_max);
+            self.oldest_reader = engine.oldest_reader();
+            let age = self.oldest_reader.unwrap_or_default().as_secs_f64();
+            metrics::gauge!(crate::metrics::OLDEST_READER_AGE).set(age);
             engine.reclaimer().look_for_stalls();
             report_memory(engine.memory_use());
         }
         let (mut signals, sharers) = self.progress(engine);
         signals.foreground = foreground;
         signals.free_bytes = self.free_bytes;
+        signals.oldest_reader = self.oldest_reader;
         if signals.working() {
             look_at_rocksdb(engine.db(), &mut signals);
         }
@@ -165,23 +166,15 @@ impl Watch {
             // Also of what RocksDB has in its trash nothing goes.
             decision.deletion_rate = 0;
         }
+        if decision.report_reader {
+            tracing::warn!(age = ?self.oldest_reader, "a statement, snapshot or checkpoint keeps space from being given back");
+        }
         if decision.start_afresh {
             self.baseline.start_afresh();
         }
         Self::take_effect(engine, &decision);
         self.report(engine, &decision, &signals, &foreground, elapsed);
         !signals.working() && foreground.operations == 0
-    }
-
-    /// Reports a reader that is too old, once.
-    fn look_at_readers(&mut self, oldest: Option<Duration>, age_max: Duration) {
-        let too_old = oldest.is_some_and(|age| age > age_max);
-        if too_old && !self.reader_reported {
-            tracing::warn!(age = ?oldest, "a statement, snapshot or checkpoint keeps space from being given back");
-        }
-        (self.oldest_reader, self.reader_reported) = (oldest, too_old);
-        metrics::gauge!(crate::metrics::OLDEST_READER_AGE)
-            .set(oldest.unwrap_or_default().as_secs_f64());
     }
 
     /// What background work did since the last look.

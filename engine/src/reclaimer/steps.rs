@@ -40,6 +40,7 @@ pub(super) struct Before {
     range_sequence: Option<u64>,
     dropped: Vec<PathBuf>,
     rewritten: Vec<PathBuf>,
+    shared_bytes: u64,
     leftover: Vec<PathBuf>,
     counts_leftover: bool,
     only_trash: bool,
@@ -53,6 +54,7 @@ impl Before {
             range_sequence: work.range_sequence.filter(|_| work.pass.range_deleted),
             dropped: work.dropped.clone(),
             rewritten: work.rewritten.clone(),
+            shared_bytes: work.shared_bytes,
             leftover: work.leftover.clone(),
             counts_leftover: work.counts_leftover,
             only_trash: work.only_trash,
@@ -71,6 +73,8 @@ pub(super) struct Look {
     readers: Option<Readers>,
     pub(super) bytes_left: u64,
     pub(super) bytes_held: u64,
+    /// Bytes in files that it shares.
+    pub(super) shared_bytes: u64,
     /// Bytes that we have to free ourselves.
     pub(super) own_trash: u64,
 }
@@ -104,6 +108,8 @@ pub(super) struct Done {
     /// Files that it has replaced and that held others' rows too.
     pub(super) rewritten: Vec<PathBuf>,
     pub(super) folder_removed: bool,
+    /// Bytes that are somebody's outside of the store, and not given back.
+    pub(super) bytes_elsewhere: u64,
 }
 
 /// Looks at everything that may be left of a tombstone.
@@ -117,7 +123,9 @@ pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
     let staged = folder_bytes(&staging);
     let folder = trash::folder(engine.path(), tombstone.id);
     let mut dropped = Dropped::look(engine, names, Some(&folder))?;
-    dropped.add_uncounted(Dropped::look(engine, &before.rewritten, None)?);
+    let rewritten = Dropped::look(engine, &before.rewritten, None)?;
+    let (is_rewritten, is_read) = (!rewritten.0.is_empty(), rewritten.read());
+    dropped.add_uncounted(rewritten);
     let earlier = Dropped::look(engine, leftover, None)?;
     let mut survey = Survey {
         pinned: readers.is_some(),
@@ -151,15 +159,22 @@ pub(super) fn look(engine: &Engine, before: Before) -> Result<Look> {
         }
     }
     let own = residue.own().filter_map(|file| Inode::of(&engine.file_path(&file.name)));
-    let span_bytes: u64 = own.map(|inode| inode.bytes).sum::<u64>() + shared_bytes;
+    // What was in files that it shared is given back when those that were replaced are gone.
+    let counted = if is_rewritten { shared_bytes.max(before.shared_bytes) } else { shared_bytes };
+    let span_bytes: u64 = own.map(|inode| inode.bytes).sum::<u64>() + counted;
     let earlier_bytes = if before.counts_leftover { earlier.bytes() } else { 0 };
     // A file that is kept and not yet dropped is counted as a file of the span.
     let gone = dropped.0.iter().filter(|left| !residue.own().any(|file| left.is(&file.name)));
     let dropped_bytes: u64 = gone.map(|left| left.bytes).sum();
-    let held = if survey.pinned || survey.snapshot { span_bytes } else { dropped.held_bytes() };
+    let held = if survey.pinned || survey.snapshot {
+        span_bytes
+    } else {
+        dropped.held_bytes() + if is_read { counted } else { 0 }
+    };
     Ok(Look {
         bytes_left: staged + span_bytes + dropped_bytes + earlier_bytes,
         bytes_held: held,
+        shared_bytes,
         own_trash: staged + dropped.cuttable().map(|left| left.bytes).sum::<u64>(),
         tombstone: before.tombstone,
         survey,
@@ -228,7 +243,7 @@ pub(super) fn drop_files(engine: &Engine, look: &Look, done: &mut Done) -> Resul
     if !look.residue.droppable.is_empty() {
         // How fast they go is decided by who works now, not by who did when the governor last looked.
         engine.governor().ring();
-        keep_links(engine, look)?;
+        keep_links(engine, look, &mut look.residue.droppable.iter())?;
         engine.crash().point("reclaim.after_links")?;
         let (lower, upper) = key::span_bounds(span.id);
         let family = handle(engine.db(), span.family.into())?;
@@ -246,10 +261,10 @@ pub(super) fn drop_files(engine: &Engine, look: &Look, done: &mut Done) -> Resul
 }
 
 /// Keeps a link to each file that RocksDB would free in one step, or that somebody else links to.
-fn keep_links(engine: &Engine, look: &Look) -> Result<()> {
+fn keep_links(engine: &Engine, look: &Look, files: &mut dyn Iterator<Item = &File>) -> Result<()> {
     let folder = trash::folder(engine.path(), look.tombstone.id);
     let paced = engine.tuning().is_applied();
-    for file in &look.residue.droppable {
+    for file in files {
         let path = engine.file_path(&file.name);
         let linked = Inode::of(&path).is_some_and(|inode| inode.links > 1);
         if linked || !paced {
@@ -293,6 +308,9 @@ pub(super) fn compact(
     waits(Some("the background budget"));
     engine.governor().take(Class::Compaction, unit.bytes, stopped)?;
     waits(None);
+    // Those of the span alone; what others have a part in is not ours to keep.
+    let mut own = look.residue.own().filter(|file| unit.names.contains(&file.name));
+    keep_links(engine, look, &mut own)?;
     engine.crash().point("reclaim.before_compaction")?;
     // The compaction runs on the thread that asks for it: on one that lets others go first.
     let compacted = std::thread::scope(|scope| {
@@ -308,12 +326,12 @@ pub(super) fn compact(
             done.compacted = true;
             note_replaced(engine, look, &unit, done)?;
         }
+        // A pause or the end of the store cut it short: nothing has changed.
+        Err(_) if stopped() => return Err(EngineError::Stopped),
         // Gone or busy: RocksDB's own compaction was faster. Look again.
         Err(EngineError::Busy(_)) => {
             done.wait_for = Some("a running compaction".to_owned());
         }
-        // A pause or the end of the store cut it short: nothing has changed.
-        Err(_) if stopped() => return Err(EngineError::Stopped),
         Err(error) => return Err(error),
     }
     engine.crash().point("reclaim.after_compaction")
@@ -356,12 +374,17 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
 
 /// Gives up the links to files that somebody outside of the store owns too, reminds RocksDB of files that
 /// it has forgotten, and says what else is waited for.
-pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
+pub(super) fn let_go(engine: &Engine, look: &Look, done: &mut Done) -> Result<()> {
     for left in look.dropped.strange() {
-        tracing::info!(file = %left.path.display(), "a link outside of the store keeps its bytes");
+        tracing::info!(
+            file = %left.path.display(),
+            bytes = left.bytes,
+            "a link outside of the store keeps its bytes"
+        );
         trash::remove_file(engine.disk().as_ref(), &left.path, u64::MAX, &mut 0, &mut |_, _| {
             Ok(())
         })?;
+        done.bytes_elsewhere += left.bytes;
     }
     if look.dropped.read() {
         // A look-up that was under way when the files were dropped keeps the version they are in. When it
@@ -371,7 +394,8 @@ pub(super) fn let_go(engine: &Engine, look: &Look) -> Result<String> {
         engine.db().disable_file_deletions()?;
         engine.db().enable_file_deletions()?;
     }
-    Ok(look.dropped.waiting_for())
+    done.wait_for = Some(look.dropped.waiting_for());
+    Ok(())
 }
 
 /// The folder of our own trash holds no file of the database at the end. Most tombstones never had one.

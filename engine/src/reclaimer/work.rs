@@ -104,8 +104,10 @@ pub(super) struct Work {
     /// Dropped files, until they are gone from the disk.
     pub(super) dropped: Vec<PathBuf>,
     /// Files that a compaction of leftovers has replaced, until they are gone from the disk. They held others' rows too, which
-    /// were written anew, so their bytes are not counted.
+    /// were written anew: of their bytes only `shared_bytes` count.
     pub(super) rewritten: Vec<PathBuf>,
+    /// The most that it had in files that it shares, which is given back when those in `rewritten` are gone.
+    pub(super) shared_bytes: u64,
     /// Files that an earlier process dropped, maybe for this tombstone: waited for, but only one
     /// tombstone counts their bytes.
     pub(super) leftover: Vec<PathBuf>,
@@ -152,6 +154,7 @@ impl Work {
             range_sequence: None,
             dropped: Vec::new(),
             rewritten: Vec::new(),
+            shared_bytes: 0,
             leftover: Vec::new(),
             counts_leftover: false,
             only_trash: false,
@@ -203,6 +206,14 @@ impl Work {
         freed
     }
 
+    /// So many bytes stay with somebody else: they are not given back, and not waited for.
+    pub(super) fn leave(&mut self, bytes: u64) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.bytes_at_start = self.bytes_at_start.saturating_sub(bytes);
+        self.sample.1 = self.sample.1.saturating_sub(bytes);
+        self.told.1 = self.told.1.saturating_sub(bytes);
+    }
+
     /// Something was done.
     pub(super) fn progress(&mut self, now: Instant) {
         self.progressed = now;
@@ -227,17 +238,23 @@ impl Work {
         self.progressed.elapsed() >= STALLED_AFTER
     }
 
-    /// The event to report, once for each cause, if it has stalled: also in the middle of a step.
-    pub(super) fn stalled(&mut self) -> Option<ReclaimEvent> {
+    /// The event to report, once for each cause, if it has stalled: also in the middle of a step, if it has the `turn`.
+    pub(super) fn stalled(&mut self, turn: bool) -> Option<ReclaimEvent> {
         if !self.is_stalled() {
             return None;
         }
-        let cause = self.waiting_for.clone();
-        let cause = cause.unwrap_or_else(|| format!("the step under way, of phase {}", self.phase));
-        if self.reported.as_ref() == Some(&cause) {
+        let cause = match &self.waiting_for {
+            Some(cause) => cause.clone(),
+            None if turn => format!("the step under way, of phase {}", self.phase),
+            // Whoever has the turn goes on, or is reported.
+            None => return None,
+        };
+        // Without for how long that has been so.
+        let known = cause.rsplit_once(" for ").map_or(cause.as_str(), |(known, _)| known);
+        if self.reported.as_deref() == Some(known) {
             return None;
         }
-        self.reported = Some(cause.clone());
+        self.reported = Some(known.to_owned());
         let (id, owner) = (self.tombstone.id, self.tombstone.owner);
         Some(ReclaimEvent::Stalled { id, owner, waiting_for: cause })
     }
@@ -359,20 +376,26 @@ mod tests {
     fn a_stall_is_reported_once_for_each_cause() {
         let mut work = work();
         work.wait("a reader".to_owned());
-        assert_eq!(work.stalled(), None, "it has just begun");
+        assert_eq!(work.stalled(true), None, "it has just begun");
         work.progressed = Instant::now().checked_sub(STALLED_AFTER).unwrap();
-        assert!(work.status(false).stalled && work.stalled().is_some());
-        assert_eq!(work.stalled(), None);
+        assert!(work.status(false).stalled && work.stalled(true).is_some());
+        assert_eq!(work.stalled(true), None);
         work.wait("a checkpoint".to_owned());
         assert!(
-            matches!(work.stalled(), Some(ReclaimEvent::Stalled { waiting_for, .. }) if waiting_for == "a checkpoint")
+            matches!(work.stalled(true), Some(ReclaimEvent::Stalled { waiting_for, .. }) if waiting_for == "a checkpoint")
         );
         work.waiting_for = None;
         assert!(
-            matches!(work.stalled(), Some(ReclaimEvent::Stalled { waiting_for, .. }) if waiting_for.contains("the step under way"))
+            matches!(work.stalled(true), Some(ReclaimEvent::Stalled { waiting_for, .. }) if waiting_for.contains("the step under way"))
         );
+        work.wait("a snapshot that has been open for 31 s".to_owned());
+        assert!(work.stalled(true).is_some());
+        work.wait("a snapshot that has been open for 32 s".to_owned());
+        assert_eq!(work.stalled(true), None, "it is the same one");
+        work.waiting_for = None;
+        assert_eq!(work.stalled(false), None, "it only waits for its turn");
         work.progress(Instant::now());
-        assert!(!work.status(false).stalled && work.stalled().is_none());
+        assert!(!work.status(false).stalled && work.stalled(true).is_none());
     }
 
     #[test]

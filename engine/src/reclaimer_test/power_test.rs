@@ -335,3 +335,17 @@ fn a_flush_of_one_family_tears_no_batch_apart_when_the_power_goes_then() {
         assert_eq!(there, [flushed.is_some(); 2], "{flushed:?} was flushed");
     }
 }
+
+#[test]
+fn a_disk_without_hard_links_takes_batches_as_copies_and_gives_all_of_them_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_on(FaultyDisk::that_keeps().that_cannot_link(), &folder);
+    let kept = ingested(&engine, OwnerId::from_raw(1), 2);
+    let doomed = ingested(&engine, OWNER, 2);
+    assert_eq!(rows(&engine, kept.span().unwrap()), 1000);
+    let staged = |claim: &Claim| std::fs::read_dir(engine.staging_dir(claim.id)).unwrap().count();
+    assert_eq!((staged(&kept), staged(&doomed)), (0, 0), "the originals are gone");
+    cancel(&engine, OWNER);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+    assert_eq!(rows(&engine, kept.span().unwrap()), 1000);
+}

@@ -63,9 +63,14 @@ fn a_link_outside_of_the_store_is_nobodys_business() {
     let (from, to) = (engine.file_path(&file.name), outside.path().join("mine.sst"));
     std::fs::hard_link(&from, &to).unwrap();
     let before = std::fs::read(&to).unwrap();
+    let mut events = engine.reclaimer().events();
     cancel(&engine, OWNER);
     assert_clean(&engine, doomed.id, &BTreeMap::new());
     assert_eq!(std::fs::read(&to).unwrap(), before, "not a byte of it is cut");
+    let crate::ReclaimEvent::Finished { bytes, .. } = events.blocking_recv().unwrap() else {
+        panic!("something else than its end");
+    };
+    assert_eq!(bytes, 0, "nothing was given back");
 }
 
 #[test]
@@ -297,4 +302,62 @@ fn files_go_though_a_lookup_was_under_way_when_they_were_dropped() {
         // Nobody reads or writes any more, and nothing is flushed or compacted.
         wait_gone(&engine, &[doomed.id]);
     }
+}
+
+/// Lets no compaction of leftovers begin until the limits are set anew.
+fn without_budget(engine: &Engine) {
+    engine.governor().set_limits(GovernorLimits { rate_max: 1, ..GovernorLimits::default() });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while engine.governor().status().rate != 1 {
+        assert!(Instant::now() < deadline, "{:?}", engine.governor().status());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    engine.governor().take(Class::Compaction, 1 << 20, &|| false).unwrap();
+}
+
+#[test]
+fn files_that_a_compaction_has_replaced_are_waited_for_until_their_readers_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, doomed, neighbour) = straddled(&folder);
+    without_budget(&engine);
+    let ids = condemn(&engine, OWNER);
+    engine.reclaimer().pause(false);
+    let status = until(&engine, "the wait", waits_for("the background budget"));
+    assert_eq!((status.phase, status.compactions), ("compaction", 0));
+    assert!(status.bytes_left > 0 && status.bytes_freed() == 0, "{status:?}");
+
+    // Older than the compaction and not than the range deletion.
+    let view = engine.view();
+    let unbounded = std::ops::Bound::Unbounded;
+    let mut scan = view.scan(neighbour, unbounded, unbounded, false).unwrap();
+    assert!(scan.next().unwrap().is_some());
+    engine.governor().set_limits(GovernorLimits::default());
+    let status = until(&engine, "the reader", waits_for("a reader"));
+    assert_eq!((status.phase, status.compactions), ("trash", 1));
+    assert!(status.bytes_left > 0 && status.bytes_held == status.bytes_left, "{status:?}");
+    drop(scan);
+    drop(view);
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+    assert_eq!(rows(&engine, neighbour), 100);
+}
+
+#[test]
+fn a_pause_lets_go_of_the_budget_and_of_what_it_was_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, doomed, neighbour) = straddled(&folder);
+    without_budget(&engine);
+    let ids = condemn(&engine, OWNER);
+    for _ in 0..3 {
+        engine.reclaimer().pause(false);
+        until(&engine, "the wait", waits_for("the background budget"));
+        engine.reclaimer().pause(true);
+        let status = until(&engine, "the pause", waits_for("reclaim.paused"));
+        assert_eq!((status.compactions, status.eta()), (0, None));
+    }
+    engine.governor().set_limits(GovernorLimits::default());
+    engine.reclaimer().pause(false);
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+    assert_eq!(rows(&engine, neighbour), 100);
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::kinds::{clean, ends, published_rows, setup, submit, submit_undoing};
+use super::kinds::{Plain, clean, ends, new, published_rows, setup, submit, submit_undoing};
 use crate::testkit::{TestJobs, soon};
 use crate::{CancelOutcome, ControlOptions, JobId, ResumeOutcome, State};
 
@@ -329,5 +329,15 @@ async fn a_kind_with_an_undo_whose_code_is_absent_waits_and_one_without_does_not
     test.jobs().register(super::kinds::Script::<true>(stage.clone()));
     ends(&test, undoing, State::Canceled).await;
     assert_eq!(stage.undone.load(Ordering::SeqCst), 1);
+    clean(&test).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_test_kit_cancels_at_a_checkpoint() {
+    let (test, _) = setup().await;
+    let id = test.cancel_at::<Plain>(new("rows put:5 publish"), 3).await;
+    let view = ends(&test, id, State::Canceled).await;
+    // The first checkpoint is that of the claim.
+    assert_eq!(view.rows, 2, "{view:?}");
     clean(&test).await;
 }

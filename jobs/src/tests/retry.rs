@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kinds::{clean, ends, setup, submit};
+use super::kinds::{Plain, Script, clean, ends, setup, submit};
 use crate::testkit::{TestJobs, soon};
 use crate::{ControlOptions, JobId, State};
 
@@ -66,4 +66,20 @@ async fn a_job_that_cannot_be_undone_any_more_tries_again_after_a_panic() {
     let view = until_retries(&test, id, 1).await;
     assert_eq!(view.state, State::Running);
     assert!(view.message.contains("panicked"), "{}", view.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seed_decides_how_long_a_retry_is_waited_for() {
+    let mut waits = Vec::new();
+    for seed in [7, 7, 8] {
+        let test = TestJobs::seeded(seed, |jobs| {
+            jobs.register::<Plain>(Script(std::sync::Arc::default()));
+        })
+        .await;
+        let id = submit(&test, "rows retry:1 publish").await;
+        let view = until_retries(&test, id, 1).await;
+        waits.push(view.next_run.unwrap().since(test.jobs().clock().now()));
+    }
+    assert_eq!(waits[0], waits[1]);
+    assert_ne!(waits[0], waits[2]);
 }

@@ -104,6 +104,7 @@ fn foreground(size: &Size) -> Vec<Aim> {
             continue;
         }
         let about = |what: &str| format!("{what}, {}, {name}", strategy.name());
+        let mut void = None;
         for (percentile, limit, margin) in
             [(Percentile::P99, 1.10, P99_MARGIN), (Percentile::P999, 1.25, P999_MARGIN)]
         {
@@ -114,6 +115,9 @@ fn foreground(size: &Size) -> Vec<Aim> {
                 control_pairs: size.of(Strategy::Nothing).len(),
                 margin,
             };
+            // If idle is not like idle, a stall says nothing either.
+            let idle = compared.at_most(f64::INFINITY);
+            void = void.or(Some(idle).filter(|verdict| *verdict != Verdict::Held));
             let what = about(&format!("foreground {}", percentile.name()));
             let (found, limit_text) = (ratio(compared.ratio), format!("{limit:.2}x idle"));
             aims.push(Aim::new(1, what, found, limit_text, compared.at_most(limit)));
@@ -122,7 +126,8 @@ fn foreground(size: &Size) -> Vec<Aim> {
         let what = about(&format!("stalls above {STALL_MS:.0} ms"));
         let found = format!("{} of {}", own.0, own.1);
         let limit = format!("{} of {}", control.0, control.1);
-        aims.push(Aim::new(1, what, found, limit, verdict::stalls(own, control)));
+        let verdict = void.unwrap_or_else(|| verdict::stalls(own, control));
+        aims.push(Aim::new(1, what, found, limit, verdict));
     }
     aims
 }

@@ -18,6 +18,17 @@ const GREY: RGBColor = RGBColor(90, 90, 90);
 const PALE: RGBColor = RGBColor(225, 225, 225);
 const SAND: RGBColor = RGBColor(255, 243, 220);
 
+/// One for each way of undoing.
+const COLORS: [RGBColor; 7] = [
+    GREY,
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(204, 121, 167),
+    VERMILION,
+    BLUE,
+    RGBColor(0, 158, 115),
+];
+
 const WIDTH: u32 = 1000;
 const PANEL_HEIGHT: u32 = 170;
 const HEAD_HEIGHT: u32 = 96;
@@ -29,8 +40,9 @@ const LEFT: u32 = 70;
 /// Room for the names of strategies.
 const NAMES: i32 = 230;
 
-/// Longer undos are cut here, or the short ones could not be seen.
+/// Longer undos are cut here, or the short ones could not be seen; our own are shown to their end, if that is not much later.
 const SECONDS_MAX: f64 = 20.0;
+const OWN_SECONDS_MAX: f64 = 90.0;
 
 /// So much of an idle window.
 const IDLE_SECONDS_MAX: f64 = 5.0;
@@ -46,24 +58,29 @@ fn style(size: u32, color: RGBColor, horizontal: HPos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&color).pos(anchor)
 }
 
-/// One panel for each strategy: the typical pair of it, on one scale.
+/// One panel for each strategy: the typical pair of it, on one scale; and one with a line for each.
 ///
 /// # Errors
 /// The file cannot be written.
 pub(super) fn latency(size: &Size, path: &Path) -> Result<(), String> {
     let typical = |strategy| size.typical(strategy);
     let pairs: Vec<&Pair> = Strategy::ALL.into_iter().filter_map(typical).collect();
-    let height = HEAD_HEIGHT + FOOT_HEIGHT + PANEL_HEIGHT * pairs.len() as u32;
+    let panels_height = PANEL_HEIGHT * (pairs.len() as u32 + TOGETHER);
+    let height = HEAD_HEIGHT + FOOT_HEIGHT + panels_height;
     let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE).map_err(failed)?;
     let (head, rest) = root.split_vertically(HEAD_HEIGHT);
     let title =
         format!("Does the foreground notice when a job of {} is undone?", size_name(size.size_mb));
     latency_head(&head, &title)?;
-    let (panels, foot) = rest.split_vertically(PANEL_HEIGHT * pairs.len() as u32);
+    let (panels, foot) = rest.split_vertically(panels_height);
+    let (panels, both) = panels.split_vertically(PANEL_HEIGHT * pairs.len() as u32);
     let seconds = |pair: &&Pair| (pair.idle.seconds, pair.undo.seconds);
     let idle = pairs.iter().map(|pair| seconds(pair).0).fold(0.0, f64::max).min(IDLE_SECONDS_MAX);
-    let undo = pairs.iter().map(|pair| seconds(pair).1).fold(0.0, f64::max).min(SECONDS_MAX);
+    let ours = pairs.iter().filter(|pair| pair.strategy.is_ours());
+    let ours = ours.map(|pair| seconds(pair).1).fold(0.0, f64::max).min(OWN_SECONDS_MAX);
+    let undo = pairs.iter().map(|pair| seconds(pair).1).fold(0.0, f64::max);
+    let undo = undo.min(SECONDS_MAX.max(ours));
     let points = |pair: &&Pair| {
         [&pair.idle, &pair.undo].map(|window| window.latency.max_ms).into_iter().fold(0.0, f64::max)
     };
@@ -74,8 +91,9 @@ pub(super) fn latency(size: &Size, path: &Path) -> Result<(), String> {
     for (area, pair) in panels.split_evenly((pairs.len().max(1), 1)).iter().zip(&pairs) {
         panel(area, pair, &frame)?;
     }
+    together(&both, &pairs, &frame)?;
     let middle = (LEFT + (WIDTH - LEFT) / 2) as i32;
-    let text = "seconds from the beginning of the undo; left of it the end of the idle window, which was measured after it";
+    let text = "seconds from the beginning of the undo; left of it the end of the idle window, which was measured before or after it";
     foot.draw(&Text::new(text, (middle, 12), style(14, GREY, HPos::Center))).map_err(failed)?;
     root.present().map_err(failed)
 }
@@ -98,7 +116,52 @@ fn latency_head(head: &Area<'_>, title: &str) -> Result<(), String> {
     }
     let shade = Rectangle::new([(580, 68), (606, 84)], SAND.filled());
     head.draw(&shade).map_err(failed)?;
-    text("undo, until the disk is back", (614, 76), style(14, BLACK, HPos::Left))
+    text("undo, until the disk is back; dashed:", (614, 76), style(14, BLACK, HPos::Left))?;
+    text("the rows are gone", (852, 76), style(14, BLACK, HPos::Left))
+}
+
+/// Panels' heights of the one that has all ways of undoing.
+const TOGETHER: u32 = 2;
+
+/// The 99th percentile beside each way of undoing, one line each.
+fn together(area: &Area<'_>, pairs: &[&Pair], frame: &Frame) -> Result<(), String> {
+    let mut chart = ChartBuilder::on(area)
+        .margin_right(20)
+        .margin_top(30)
+        .x_label_area_size(22)
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(0.0..frame.until, (frame.lowest..frame.highest).log_scale())
+        .map_err(failed)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(PALE)
+        .axis_style(GREY)
+        .label_style(style(13, GREY, HPos::Right))
+        .x_labels(12)
+        .x_label_style(style(13, GREY, HPos::Center))
+        .y_labels(5)
+        .y_label_formatter(&|value| format!("{value}"))
+        .draw()
+        .map_err(failed)?;
+    let text = |text: &str, at: (i32, i32), color: RGBColor| {
+        area.draw(&Text::new(text.to_owned(), at, style(14, color, HPos::Left))).map_err(failed)
+    };
+    text(
+        "The 99th percentile of each 100 ms beside all ways of undoing",
+        (LEFT as i32, 16),
+        BLACK,
+    )?;
+    for (row, pair) in pairs.iter().enumerate() {
+        let place = Strategy::ALL.iter().position(|strategy| *strategy == pair.strategy);
+        let color = COLORS[place.unwrap_or_default() % COLORS.len()];
+        let points = pair.undo.course.p99.iter().map(|(at, ms)| (*at, ms.max(frame.lowest)));
+        let points = points.filter(|(at, _)| *at <= frame.until);
+        let width = if pair.strategy.is_ours() { 2 } else { 1 };
+        chart.draw_series(LineSeries::new(points, color.stroke_width(width))).map_err(failed)?;
+        text(pair.strategy.name(), (WIDTH as i32 - 200, 40 + 18 * row as i32), color)?;
+    }
+    Ok(())
 }
 
 /// The scale that all panels share.
@@ -149,6 +212,11 @@ fn panel(area: &Area<'_>, pair: &Pair, frame: &Frame) -> Result<(), String> {
     for at in [0.0, undo_end].into_iter().take(if is_control { 1 } else { 2 }) {
         let line = vec![(at, frame.lowest), (at, frame.highest)];
         chart.draw_series([PathElement::new(line, GREY.stroke_width(1))]).map_err(failed)?;
+    }
+    if let Some(at) = pair.undo.gone_seconds.filter(|at| *at < undo_end && !is_control) {
+        let line = vec![(at, frame.lowest), (at, frame.highest)];
+        let dashed = DashedLineSeries::new(line, 4, 4, GREY.stroke_width(1));
+        chart.draw_series(dashed).map_err(failed)?;
     }
     let heading = format!("{}: {}", pair.strategy.name(), said(pair, frame));
     let at = (LEFT as i32, 16);

@@ -15,33 +15,44 @@ pub(crate) enum On {
     Entry,
 }
 
+/// What becomes of an operation that meets a fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It fails with an I/O error.
+    #[default]
+    Error,
+    /// It fails because the disk is full.
+    Full,
+    /// It reads or writes half of what was asked for; anything else is done.
+    Short,
+    /// It is done after this much more time.
+    Slow(Duration),
+}
+
 /// What a disk does wrong. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
-    /// These fail with an I/O error,
+    /// These meet the fault,
     pub(crate) failing: Vec<On>,
     /// after so many of them went well,
     pub(crate) after: u64,
     /// so many times.
     pub(crate) times: u64,
-    /// Each read answers with half of what was asked for.
-    pub(crate) short_reads: bool,
-    /// Each operation takes this much longer.
-    pub(crate) slow: Duration,
+    pub(crate) effect: Effect,
 }
 
 impl Faults {
-    /// Whether an operation that is about to be done fails.
-    pub(crate) fn fails(&mut self, on: On) -> bool {
+    /// What becomes of an operation that is about to be done, if not what was asked for.
+    pub(crate) fn meets(&mut self, on: On) -> Option<Effect> {
         if !self.failing.contains(&on) || self.times == 0 {
-            return false;
+            return None;
         }
         if self.after > 0 {
             self.after -= 1;
-            return false;
+            return None;
         }
         self.times -= 1;
-        true
+        Some(self.effect)
     }
 }
 
@@ -52,10 +63,10 @@ mod tests {
     #[test]
     fn the_nth_operation_fails_and_no_other() {
         let failing = vec![On::Write, On::Sync];
-        let mut faults = Faults { failing, after: 2, times: 1, ..Faults::default() };
+        let mut faults = Faults { failing, after: 2, times: 1, effect: Effect::Full };
         let asked = [On::Read, On::Write, On::Sync, On::Entry, On::Write, On::Write];
-        let failed: Vec<bool> = asked.into_iter().map(|on| faults.fails(on)).collect();
-        assert_eq!(failed, [false, false, false, false, true, false]);
+        let met = asked.map(|on| faults.meets(on));
+        assert_eq!(met, [None, None, None, None, Some(Effect::Full), None]);
         assert_eq!(faults.times, 0);
     }
 }

@@ -16,7 +16,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use crate::faults::{Faults, On};
+use crate::faults::{Effect, Faults, On};
 use crate::image::{Facts, Image, Ino, Lose, Refusal};
 
 /// Room on a disk that nobody has given a size.
@@ -148,18 +148,32 @@ impl Tree {
         on: Option<On>,
         work: impl FnOnce(&mut Image) -> Result<T, Refusal>,
     ) -> Answer<T> {
+        self.with_bytes(on, 0, |image, _| work(image))
+    }
+
+    /// The same with so many bytes, or half of them: `work` is told how many.
+    fn with_bytes<T>(
+        &self,
+        on: Option<On>,
+        bytes: usize,
+        work: impl FnOnce(&mut Image, usize) -> Result<T, Refusal>,
+    ) -> Answer<T> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.operations += 1;
-        let slow = shared.faults.slow;
-        if on.is_some() && !slow.is_zero() {
-            drop(shared);
-            std::thread::sleep(slow);
-            shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = bytes;
+        match on.and_then(|on| shared.faults.meets(on)) {
+            None => {}
+            Some(Effect::Error) => return Err(Errno::EIO),
+            Some(Effect::Full) => return Err(Errno::ENOSPC),
+            // Nothing at all would be the end of the file.
+            Some(Effect::Short) => bytes = bytes.div_ceil(2),
+            Some(Effect::Slow(slow)) => {
+                drop(shared);
+                std::thread::sleep(slow);
+                shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            }
         }
-        if on.is_some_and(|on| shared.faults.fails(on)) {
-            return Err(Errno::EIO);
-        }
-        Ok(work(&mut shared.image)?)
+        Ok(work(&mut shared.image, bytes)?)
     }
 
     fn attributes(&self, facts: Facts) -> FileAttr {
@@ -349,12 +363,8 @@ impl Filesystem for Tree {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let short = shared.faults.short_reads && size > 1;
-        let size = if short { size / 2 } else { size };
-        drop(shared);
-        let data = self.with(Some(On::Read), |image| {
-            image.read(ino.0, offset, size as usize).map(<[u8]>::to_vec)
+        let data = self.with_bytes(Some(On::Read), size as usize, |image, size| {
+            image.read(ino.0, offset, size).map(<[u8]>::to_vec)
         });
         match data {
             Ok(data) => reply.data(&data),
@@ -374,9 +384,13 @@ impl Filesystem for Tree {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.with(Some(On::Write), |image| image.write(ino.0, offset, data)) {
+        let written = self.with_bytes(Some(On::Write), data.len(), |image, bytes| {
+            let data = data.get(..bytes).unwrap_or(data);
+            image.write(ino.0, offset, data).map(|()| data.len())
+        });
+        match written {
             // The kernel does not ask for more than 16 MiB at once.
-            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Ok(bytes) => reply.written(u32::try_from(bytes).unwrap_or(u32::MAX)),
             Err(error) => reply.error(error),
         }
     }
@@ -484,7 +498,7 @@ mod tests {
         assert!(!path.join("b").exists());
 
         let failing = vec![On::Write];
-        disk.set_faults(Faults { failing, after: 1, times: 1, ..Faults::default() });
+        disk.set_faults(Faults { failing, after: 1, times: 1, effect: Effect::Error });
         let mut file = fs::File::create(path.join("c")).unwrap();
         file.write_all(b"goes").unwrap();
         assert!(file.write_all(b"fails").is_err());
@@ -494,8 +508,14 @@ mod tests {
         let full = file.write_all(&[0; 4096]).unwrap_err();
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         disk.set_roomy();
-        disk.set_faults(Faults { short_reads: true, ..Faults::default() });
-        assert_eq!(fs::read_to_string(path.join("c")).unwrap(), "goes on");
+        disk.set_faults(Faults {
+            failing: vec![On::Read, On::Write],
+            after: 0,
+            times: 9,
+            effect: Effect::Short,
+        });
+        file.write_all(b" in pieces").unwrap();
+        assert_eq!(fs::read_to_string(path.join("c")).unwrap(), "goes on in pieces");
         drop(file);
         fs::remove_file(path.join("c")).unwrap();
         assert!(disk.operations() > 20);

@@ -4,16 +4,14 @@
 //! |---|---|
 //! | `sync` | everything is safe |
 //! | `cut all`, `cut SEED` | the power goes: all that is not safe is lost, or some of it |
-//! | `fail KINDS AFTER TIMES` | so many operations of these kinds (`read,write,sync,entry`) fail, after so many that do not |
-//! | `short` | reads answer with half of what was asked for |
-//! | `slow MS` | each operation takes so much longer |
+//! | `fail KINDS AFTER TIMES EFFECT` | so many operations of these kinds (`read,write,sync,entry`) meet a fault, after so many that do not: `error`, `full`, `short` (half of what was to be read or written), or `slow MS` |
 //! | `well` | no faults any more; answers how many that were ordered have not happened |
 //! | `free BYTES`, `roomy` | so much room is left; there is room again |
 //! | `operations` | answers how many there were |
 
 use std::time::Duration;
 
-use crate::faults::{Faults, On};
+use crate::faults::{Effect, Faults, On};
 use crate::image::Lose;
 use crate::mount::Disk;
 
@@ -32,17 +30,12 @@ fn order(disk: &Disk, line: &str) -> Result<Option<u64>, String> {
         ["sync"] => disk.sync(),
         ["cut", "all"] => disk.cut(Lose::All),
         ["cut", seed] => disk.cut(Lose::Some(number(seed)?)),
-        ["fail", kinds, after, times] => disk.set_faults(Faults {
+        ["fail", kinds, after, times, ref how @ ..] => disk.set_faults(Faults {
             failing: kinds.split(',').map(kind).collect::<Result<_, _>>()?,
             after: number(after)?,
             times: number(times)?,
-            ..Faults::default()
+            effect: effect(how)?,
         }),
-        ["short"] => disk.set_faults(Faults { short_reads: true, ..Faults::default() }),
-        ["slow", ms] => {
-            let slow = Duration::from_millis(number(ms)?);
-            disk.set_faults(Faults { slow, ..Faults::default() });
-        }
         ["well"] => {
             let left = disk.faults().times;
             disk.set_faults(Faults::default());
@@ -58,6 +51,16 @@ fn order(disk: &Disk, line: &str) -> Result<Option<u64>, String> {
 
 fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("not a number: {word}"))
+}
+
+fn effect(words: &[&str]) -> Result<Effect, String> {
+    match *words {
+        ["error"] => Ok(Effect::Error),
+        ["full"] => Ok(Effect::Full),
+        ["short"] => Ok(Effect::Short),
+        ["slow", ms] => Ok(Effect::Slow(Duration::from_millis(number(ms)?))),
+        _ => Err(format!("not an effect: {}", words.join(" "))),
+    }
 }
 
 fn kind(word: &str) -> Result<On, String> {

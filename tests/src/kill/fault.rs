@@ -41,6 +41,8 @@ pub struct Failure {
     pub(crate) faults: Vec<Fault>,
     /// What was asked in the round, one line each.
     pub(crate) history: Vec<String>,
+    /// What runs it again: a target of make.
+    pub(crate) target: &'static str,
     /// The store as it was found; the server's log lies beside it.
     pub store: PathBuf,
 }
@@ -62,7 +64,7 @@ impl fmt::Display for Failure {
             writeln!(f, "- {fault}")?;
         }
         writeln!(f, "store: {} (server.log and history.txt beside it)", self.store.display())?;
-        write!(f, "again: CAIRN_KILL_SEED={} make crash", self.seed)
+        write!(f, "again: CAIRN_KILL_SEED={} make {}", self.seed, self.target)
     }
 }
 

@@ -136,7 +136,7 @@ pub async fn watch_growth(
         write_file(out, &report.csv());
     }
     let faults = run.shared.faults();
-    if faults.is_empty() { Ok(report) } else { Err(Box::new(run.fail(faults))) }
+    if faults.is_empty() { Ok(report) } else { Err(Box::new(run.fail("soak", faults))) }
 }
 
 /// Time between two samples.

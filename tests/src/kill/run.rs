@@ -101,7 +101,7 @@ pub async fn kill_at_random(
         }
         let faults = run.shared.faults();
         if !faults.is_empty() {
-            return Err(Box::new(run.fail(faults)));
+            return Err(Box::new(run.fail("crash", faults)));
         }
         if Instant::now() >= deadline {
             return Ok(report);
@@ -353,14 +353,14 @@ impl Run {
         to.jobs.iter_mut().zip(jobs).for_each(|(to, jobs)| *to += jobs);
     }
 
-    /// The store stays; the report says where.
-    pub(crate) fn fail(&mut self, faults: Vec<Fault>) -> Failure {
+    /// The store stays; the report says where, and that `target` of make runs it again.
+    pub(crate) fn fail(&mut self, target: &'static str, faults: Vec<Fault>) -> Failure {
         let store = self.server.keep_store();
         let (history, all) = self.shared.journal.lines();
         let beside = store.with_file_name("history.txt");
         // The report has the part that matters.
         let _ = std::fs::write(beside, all.join("\n"));
-        Failure { seed: self.seed, round: self.round, faults, history, store }
+        Failure { seed: self.seed, round: self.round, faults, history, target, store }
     }
 }
 

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_engine::{Engine, SpanFamily, SpanId};
-use cairn_jobs::NewJob;
-use cairn_jobs::testkit::{Conforms, conformance};
+use cairn_jobs::testkit::{Conforms, TestJobs, conformance};
+use cairn_jobs::{NewJob, State};
 
-use super::super::{ImportArgs, ImportKind};
+use super::super::{ImportArgs, ImportKind, Limits};
 use super::bench::{self, LIMITS, TABLE, shuffled};
 use crate::catalog::{Catalog, TableDescriptor};
+
+/// More runs than are merged at once.
+const FEW: Limits = Limits { memory_bytes: 4 << 10, fan_in: 3, ..LIMITS };
 
 fn external(engine: &Engine) -> PathBuf {
     engine.path().join("extern")
@@ -27,10 +30,10 @@ impl Conforms for ImportKind {
         if table(&catalog).is_none() {
             bench::make_table(&catalog, TABLE);
         }
-        Self::new(catalog, external(engine)).with_limits(LIMITS)
+        Self::new(catalog, external(engine)).with_limits(FEW)
     }
 
-    /// Goes every road: rows in order, rows out of order in several runs, a merge in several batches.
+    /// Rows in order, then rows out of order in so many runs that they are merged in passes, and a merge in several batches.
     fn job(engine: &Engine) -> NewJob<ImportArgs> {
         let external = external(engine);
         std::fs::create_dir_all(&external).unwrap();
@@ -52,6 +55,23 @@ impl Conforms for ImportKind {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn import_conforms() {
+    let test = TestJobs::new(|jobs| jobs.register(ImportKind::kind(jobs.engine()))).await;
+    test.engine().crash().record();
+    let job = ImportKind::job(test.engine());
+    let id = test.jobs().submit::<ImportKind>(job).await.unwrap();
+    assert_eq!(test.wait(id).await.state, State::Succeeded);
+    let points = test.engine().crash().recorded();
+    for point in [
+        "ingest.after_intent",
+        "import.before_run_checkpoint",
+        "import.after_pass",
+        "import.before_publish",
+    ] {
+        assert!(
+            points.iter().any(|passed| passed == point),
+            "{point} is not on the way: {points:?}"
+        );
+    }
     let tried = conformance::<ImportKind>().await;
     assert!(
         tried.checkpoints >= 6 && tried.crashes > 20 && tried.crashes_in_cancel > 5,
