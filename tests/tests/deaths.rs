@@ -6,7 +6,6 @@
 //! statement is known, so what is found in the end must be what was there after the last statement that was answered, or
 //! after the one that was not. `CAIRN_CRASH_STRIDE=n` tries every nth step; one in four by default, others each time.
 //! `CAIRN_KILL_SEED` chooses which, and where the second process dies; what threads do between steps is not chosen.
-#![expect(clippy::print_stdout, reason = "seeds and figures, for people")]
 #![expect(clippy::panic, reason = "a suite fails by panicking")]
 
 use std::time::{Duration, Instant};
