@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -125,25 +126,8 @@ const TOGETHER: u32 = 2;
 
 /// The 99th percentile beside each way of undoing, one line each.
 fn together(area: &Area<'_>, pairs: &[&Pair], frame: &Frame) -> Result<(), String> {
-    let mut chart = ChartBuilder::on(area)
-        .margin_right(20)
-        .margin_top(30)
-        .x_label_area_size(22)
-        .y_label_area_size(LEFT)
-        .build_cartesian_2d(0.0..frame.until, (frame.lowest..frame.highest).log_scale())
-        .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(PALE)
-        .axis_style(GREY)
-        .label_style(style(13, GREY, HPos::Right))
-        .x_labels(12)
-        .x_label_style(style(13, GREY, HPos::Center))
-        .y_labels(5)
-        .y_label_formatter(&|value| format!("{value}"))
-        .draw()
-        .map_err(failed)?;
+    let mut chart = axes(area, 0.0, frame)?;
+    grid(&mut chart)?;
     let text = |text: &str, at: (i32, i32), color: RGBColor| {
         area.draw(&Text::new(text.to_owned(), at, style(14, color, HPos::Left))).map_err(failed)
     };
@@ -164,28 +148,21 @@ fn together(area: &Area<'_>, pairs: &[&Pair], frame: &Frame) -> Result<(), Strin
     Ok(())
 }
 
-/// The scale that all panels share.
-struct Frame {
-    from: f64,
-    until: f64,
-    lowest: f64,
-    highest: f64,
-}
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
 
-fn panel(area: &Area<'_>, pair: &Pair, frame: &Frame) -> Result<(), String> {
-    let mut chart = ChartBuilder::on(area)
+/// A panel of latency over time, from that second on.
+fn axes<'a, 'b>(area: &'a Area<'b>, from: f64, frame: &Frame) -> Result<Chart<'a, 'b>, String> {
+    ChartBuilder::on(area)
         .margin_right(20)
         .margin_top(30)
         .x_label_area_size(22)
         .y_label_area_size(LEFT)
-        .build_cartesian_2d(frame.from..frame.until, (frame.lowest..frame.highest).log_scale())
-        .map_err(failed)?;
-    let undo_end = pair.undo.back_seconds.unwrap_or(pair.undo.seconds).min(frame.until);
-    let is_control = pair.strategy == Strategy::Nothing;
-    if !is_control {
-        let shade = [(0.0, frame.lowest), (undo_end, frame.highest)];
-        chart.draw_series([Rectangle::new(shade, SAND.filled())]).map_err(failed)?;
-    }
+        .build_cartesian_2d(from..frame.until, (frame.lowest..frame.highest).log_scale())
+        .map_err(failed)
+}
+
+/// Its lines and numbers, on top of what is drawn already.
+fn grid(chart: &mut Chart<'_, '_>) -> Result<(), String> {
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -197,7 +174,26 @@ fn panel(area: &Area<'_>, pair: &Pair, frame: &Frame) -> Result<(), String> {
         .y_labels(5)
         .y_label_formatter(&|value| format!("{value}"))
         .draw()
-        .map_err(failed)?;
+        .map_err(failed)
+}
+
+/// The scale that all panels share.
+struct Frame {
+    from: f64,
+    until: f64,
+    lowest: f64,
+    highest: f64,
+}
+
+fn panel(area: &Area<'_>, pair: &Pair, frame: &Frame) -> Result<(), String> {
+    let mut chart = axes(area, frame.from, frame)?;
+    let undo_end = pair.undo.back_seconds.unwrap_or(pair.undo.seconds).min(frame.until);
+    let is_control = pair.strategy == Strategy::Nothing;
+    if !is_control {
+        let shade = [(0.0, frame.lowest), (undo_end, frame.highest)];
+        chart.draw_series([Rectangle::new(shade, SAND.filled())]).map_err(failed)?;
+    }
+    grid(&mut chart)?;
     let idle_seconds = pair.idle.seconds;
     let shown = |points: &[(f64, f64)], shift: f64, end: f64| -> Vec<(f64, f64)> {
         let shifted = points.iter().map(|(at, ms)| (at - shift, ms.max(frame.lowest)));
