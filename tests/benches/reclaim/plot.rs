@@ -118,7 +118,7 @@ fn latency_head(head: &Area<'_>, title: &str) -> Result<(), String> {
     let shade = Rectangle::new([(580, 68), (606, 84)], SAND.filled());
     head.draw(&shade).map_err(failed)?;
     text("undo, until the disk is back; dashed:", (614, 76), style(14, BLACK, HPos::Left))?;
-    text("the rows are gone", (852, 76), style(14, BLACK, HPos::Left))
+    text("the rows are gone", (822, 76), style(14, BLACK, HPos::Left))
 }
 
 /// Panels' heights of the one that has all ways of undoing.
