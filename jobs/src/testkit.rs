@@ -171,7 +171,7 @@ impl TestJobs {
     /// order that is the same each time: state changes, retries, and what kinds do in their contexts, [`crate::Context::on_thread`] too. What a
     /// kind does with threads or a runtime of its own is its own business. Reclaim, which has a thread and waits for a
     /// disk, stands still (the setting `reclaim.paused`) but for [`TestJobs::assert_clean`] and [`TestJobs::reclaim`]. A job that blocks
-    /// its thread blocks the test.
+    /// its thread blocks the test. Those who watch settings are woken in any order: nothing durable follows from it.
     ///
     /// # Panics
     /// In a runtime with more than one thread.

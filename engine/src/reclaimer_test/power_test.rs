@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::trash_test::{RAW_KEYS, ingest_raw, raw, until};
 use super::*;
 use crate::envelope::kind;
 use crate::error::Result;
