@@ -1,10 +1,11 @@
 //! One atomic step: everything in a [`Batch`] becomes visible and durable together, or nothing.
 
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{DB, WriteBatch};
 
 use crate::envelope::{self, Kind};
 use crate::error::Result;
 use crate::family::Family;
+use crate::ffi;
 use crate::id::{SpanId, SpanRef};
 use crate::key;
 use crate::open::handle;
@@ -124,7 +125,8 @@ impl Batch {
         spans
     }
 
-    pub(crate) fn write(self, db: &DB, sync: Sync) -> Result<()> {
+    /// Answers the sequence number of the last change, if the log was synced.
+    pub(crate) fn write(self, db: &DB, sync: Sync) -> Result<Option<u64>> {
         let mut batch = WriteBatch::default();
         for op in self.ops {
             match op {
@@ -137,9 +139,9 @@ impl Batch {
                 }
             }
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(sync == Sync::Yes);
-        db.write_opt(batch, &options)?;
-        Ok(())
+        match sync {
+            Sync::Yes => ffi::write_synced(db, &batch),
+            Sync::No => db.write(batch).map(|()| None).map_err(Into::into),
+        }
     }
 }

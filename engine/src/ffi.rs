@@ -8,6 +8,7 @@
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`uncache_dropped_files`]: an option of a family;
 //! - [`verify_file`]: the checksums of a file that is in no database (shim);
+//! - [`write_synced`]: the crate's call takes the batch, which has the sequence number afterwards;
 //! - [`SstWriter`]: the crate's writer borrows itself for its whole life;
 //! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
 //! - [`OwnedSnapshot`] and [`OwnedIterator`]: snapshots and iterators that keep their database
@@ -15,24 +16,30 @@
 //!
 //! Rules kept by every function: handles are passed on while their owner is borrowed; every
 //! error string is freed; nothing is destroyed twice. The C signatures come from the bindings
-//! that were generated from the same RocksDB headers, so a changed signature does not compile.
+//! that were generated from the same RocksDB headers, so a changed signature does not compile; two of the database alone are in none of them.
 #![expect(unsafe_code, reason = "the one module that is allowed to call RocksDB's C interface")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use librocksdb_sys as sys;
 use rocksdb::{AsColumnFamilyRef, AsRawPtr as _, DB, DBRawIteratorWithThreadMode, Options};
-use rocksdb::{ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{ReadOptions, SnapshotWithThreadMode, WriteBatch};
 
 use crate::error::{EngineError, Result, storage_text};
 
 #[repr(C)]
 struct RawFileManager {
     _opaque: [u8; 0],
+}
+
+// `db/c.cc` has these, and `rocksdb/c.h` does not name them, so there are no bindings.
+unsafe extern "C" {
+    fn rocksdb_abort_all_compactions(db: *mut sys::rocksdb_t);
+    fn rocksdb_resume_all_compactions(db: *mut sys::rocksdb_t);
 }
 
 unsafe extern "C" {
@@ -261,9 +268,16 @@ pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
     unsafe { check(cairn_verify_file(options.as_raw_ptr().cast(), path.as_ptr())) }
 }
 
-/// A flag that stops a running [`compact_files`] from another thread.
+/// Ends [`compact_files`] from another thread, and lets none begin.
+///
+/// RocksDB looks at the flag of a compaction of named files only before it begins. What ends one that runs is
+/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself begin again.
 #[derive(Debug)]
-pub(crate) struct CompactionStop(NonNull<c_uchar>);
+pub(crate) struct CompactionStop {
+    flag: NonNull<c_uchar>,
+    /// The database in which a compaction runs.
+    running: Mutex<Option<Arc<DB>>>,
+}
 
 // SAFETY: the flag is an atomic on the C++ side.
 unsafe impl Send for CompactionStop {}
@@ -275,21 +289,67 @@ impl CompactionStop {
     pub(crate) fn new() -> Self {
         // SAFETY: no arguments; null is checked.
         let raw = unsafe { sys::rocksdb_compaction_options_canceled_create() };
-        Self(NonNull::new(raw).expect("operator new throws instead of returning null"))
+        let flag = NonNull::new(raw).expect("operator new throws instead of returning null");
+        Self { flag, running: Mutex::new(None) }
     }
 
-    /// Sets the flag, or takes it back; a running compaction ends with an error soon after it is set.
+    /// Sets the flag, or takes it back.
     pub(crate) fn set(&self, stop: bool) {
         // SAFETY: the flag is alive while `self` is.
-        unsafe { sys::rocksdb_compaction_options_canceled_set(self.0.as_ptr(), stop.into()) }
+        unsafe { sys::rocksdb_compaction_options_canceled_set(self.flag.as_ptr(), stop.into()) }
+    }
+
+    /// Ends the compaction that runs, if one does, and waits for that: some milliseconds. Set the flag before: a compaction
+    /// that is about to begin looks at it, under the lock that this waits for, before it counts as running.
+    pub(crate) fn end_running(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(db) = running {
+            // SAFETY: the database outlives both calls.
+            unsafe {
+                rocksdb_abort_all_compactions(db.as_raw_ptr());
+                rocksdb_resume_all_compactions(db.as_raw_ptr());
+            }
+        }
+    }
+
+    fn note_running(&self, db: Option<&Arc<DB>>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = db.cloned();
     }
 }
 
 impl Drop for CompactionStop {
     fn drop(&mut self) {
         // SAFETY: made by `create`, destroyed once, here; `compact_files` borrows it while it runs.
-        unsafe { sys::rocksdb_compaction_options_canceled_destroy(self.0.as_ptr()) }
+        unsafe { sys::rocksdb_compaction_options_canceled_destroy(self.flag.as_ptr()) }
     }
+}
+
+/// Applies a batch and syncs the log. Answers the sequence number of its last change; `None` if it has none.
+///
+/// RocksDB writes the number of the first change into the batch when it has its place in the log
+/// (`WriteBatchInternal::SetSequence`), also in one that goes there with others.
+pub(crate) fn write_synced(db: &DB, batch: &WriteBatch) -> Result<Option<u64>> {
+    let data = batch.data();
+    let mut error = std::ptr::null_mut();
+    // SAFETY: the database outlives the call; options and the copy of the batch are destroyed once, after their last use;
+    // the data of a batch belongs to it and is copied from before, eight bytes of it if there are as many.
+    let (sequence, count) = unsafe {
+        let options = sys::rocksdb_writeoptions_create();
+        sys::rocksdb_writeoptions_set_sync(options, 1);
+        let batch = sys::rocksdb_writebatch_create_from(data.as_ptr().cast(), data.len());
+        sys::rocksdb_write(db.as_raw_ptr(), options, batch, &raw mut error);
+        let mut length = 0;
+        let data = sys::rocksdb_writebatch_data(batch, &raw mut length);
+        let data = std::slice::from_raw_parts(data.cast::<u8>(), length);
+        let sequence = data.first_chunk().copied().map_or(0, u64::from_le_bytes);
+        let count = sys::rocksdb_writebatch_count(batch);
+        sys::rocksdb_writebatch_destroy(batch);
+        sys::rocksdb_writeoptions_destroy(options);
+        check(error)?;
+        (sequence, count)
+    };
+    let more = u64::try_from(count).ok().and_then(|count| count.checked_sub(1));
+    Ok(more.map(|more| sequence.saturating_add(more)))
 }
 
 /// Compacts the named files (names as in the list of live files) into `output_level`.
@@ -298,7 +358,7 @@ impl Drop for CompactionStop {
 /// A file that is gone or already being compacted, a set `stop`, or a storage error. Nothing has
 /// changed then.
 pub(crate) fn compact_files(
-    db: &DB,
+    db: &Arc<DB>,
     family: &impl AsColumnFamilyRef,
     names: &[String],
     output_level: i32,
@@ -311,12 +371,13 @@ pub(crate) fn compact_files(
         .map_err(|_| EngineError::Invalid("a file name contains a zero byte".to_owned()))?;
     let pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let mut error = std::ptr::null_mut();
+    stop.note_running(Some(db));
     // SAFETY: database, family, names and the flag outlive the call; the options are destroyed
     // once; null output names and job info mean that none are wanted (db/c.cc).
-    unsafe {
+    let compacted = unsafe {
         let options = sys::rocksdb_compaction_options_create();
         sys::rocksdb_compaction_options_set_max_subcompactions(options, 1);
-        sys::rocksdb_compaction_options_set_canceled(options, stop.0.as_ptr());
+        sys::rocksdb_compaction_options_set_canceled(options, stop.flag.as_ptr());
         sys::rocksdb_compact_files_cf(
             db.as_raw_ptr(),
             family.inner(),
@@ -332,8 +393,9 @@ pub(crate) fn compact_files(
         );
         sys::rocksdb_compaction_options_destroy(options);
         check(error)
-    }
-    .map_err(|error| match error {
+    };
+    stop.note_running(None);
+    compacted.map_err(|error| match error {
         // A named file is gone: an automatic compaction was faster.
         EngineError::Storage(text) if text.starts_with("Invalid argument") => {
             EngineError::Busy(text)

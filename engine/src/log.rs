@@ -1,14 +1,17 @@
-//! The files of RocksDB's log: how many there may be.
+//! The files of RocksDB's log: how many there may be, and whether they are whole ([`mark`]).
 //!
 //! A flush of a family begins a new file of the log. The old one stays until nothing of what is in it is in memory only, and
 //! a family that is seldom written to has something in an old one for a long time, which keeps all later ones, too. RocksDB
 //! bounds their bytes and not their number (`max_total_wal_size`), and the reclaimer flushes several times a second while
-//! jobs are cancelled, after a few records each. So when it has done that often enough, all families are flushed. Those that a
-//! host keeps beside ours are its own business.
+//! jobs are cancelled, after a few records each. So when it has done that often enough, all families are flushed; and each time while the
+//! disk is nearly full, as rows that were removed are in the log still. Those that a host keeps beside ours are its own business.
 //!
 //! The families are flushed one after the other, and the power may go in between. Nothing comes apart by that: before RocksDB
 //! counts a flush of one of several families as done, it syncs the closed files of the log, and a flush closes the file that
 //! it is in. So of a batch that was not synced, what one family has in a sorted file the others have in the log.
+
+pub(crate) mod mark;
+mod scan;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,11 +27,12 @@ const FLUSHES: u32 = 64;
 pub(crate) struct Flushes(AtomicU32);
 
 impl Engine {
-    /// Flushes a family, and from time to time all.
+    /// Flushes a family; from time to time, and while space is short, all.
     pub(crate) fn flush(&self, family: Family) -> Result<()> {
         self.db().flush_cf(&handle(self.db(), family)?)?;
         let before = self.flushes().0.fetch_add(1, Ordering::Relaxed);
-        if before + 1 < FLUSHES {
+        let space_is_short = self.check_space().is_err() || self.governor().status().reclaim_first;
+        if before + 1 < FLUSHES && !space_is_short {
             return Ok(());
         }
         self.flushes().0.store(0, Ordering::Relaxed);

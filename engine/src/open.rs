@@ -31,6 +31,7 @@ use crate::latch::Latch;
 use crate::latches::Latches;
 use crate::latency::{Foreground, Operation, is_background};
 use crate::log::Flushes;
+use crate::log::mark::{self, LogMark};
 use crate::pacer::Governor;
 use crate::pacer::feedback::Feedback;
 use crate::reclaimer::{ReclaimHandle, Shared};
@@ -120,6 +121,7 @@ struct Inner {
     committer: Committer,
     ballast: Ballast,
     flushes: Flushes,
+    log_mark: LogMark,
     /// Why the store takes no writes any more, once that is so.
     broken: watch::Sender<Option<Broken>>,
 }
@@ -170,7 +172,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NewerFormat`] for a store of a newer version; [`EngineError::InUse`] if another
-    /// process has it open; a storage error. The store is unchanged then.
+    /// process has it open; [`EngineError::Damaged`] if RocksDB finds damage, or its log does not have what was synced; a
+    /// storage error. The store is unchanged then.
     pub fn open(options: Options) -> Result<Self> {
         let data = options.path.join("data");
         if options.read_only {
@@ -179,6 +182,7 @@ impl Engine {
             make_durable_folder(&*options.disk, &options.path)?;
         }
         let tuning = Tuning::new(&options)?;
+        tuning.check_log(&data)?;
         let mut db_options = tuning.database_options();
         tuning.apply(&mut db_options);
         let began = Instant::now();
@@ -211,12 +215,13 @@ impl Engine {
     /// A database that was opened without [`Tuning::apply`] works: dropped files are linked into a trash folder
     /// of our own and cut there, but files that its own compactions drop are deleted unpaced. One whose
     /// `bulk` family was made without our partitioner has files that spans share, which go by range
-    /// deletion.
+    /// deletion. Before the database is opened, [`Tuning::check_log`] tells whether its log is whole.
     ///
     /// # Errors
     /// As [`Engine::open`].
     pub fn adopt(db: Arc<DB>, options: Options, tuning: Tuning) -> Result<Self> {
         make_durable_folder(&*options.disk, &options.path)?;
+        mark::check_opened(&options.path, db.latest_sequence_number())?;
         for family in Family::ALL {
             if db.cf_handle(family.name()).is_none() {
                 db.create_cf(family.name(), &tuning.family_options(family))?;
@@ -231,6 +236,10 @@ impl Engine {
     }
 
     fn assemble(db: Arc<DB>, options: Options, tuning: Tuning) -> Result<Self> {
+        let log_mark = match options.read_only {
+            true => LogMark::none(),
+            false => LogMark::begin(&options.path, db.path())?,
+        };
         let inner = Arc::new(Inner {
             db,
             bulk_options: tuning.family_options(Family::Bulk),
@@ -250,6 +259,7 @@ impl Engine {
             committer: Committer::start()?,
             ballast: Ballast::new(Arc::clone(&options.disk), &options.path, options.ballast_bytes),
             flushes: Flushes::default(),
+            log_mark,
             broken: watch::Sender::new(None),
             options,
         });
@@ -322,9 +332,10 @@ impl Engine {
             }
             Err(EngineError::Damaged(text)) => self.note_broken(true, text),
             Err(EngineError::NoSpace { .. }) => self.inner.ballast.release(),
+            Ok(Some(synced)) => self.inner.log_mark.note(*synced),
             _ => {}
         }
-        written
+        written.map(|_| ())
     }
 
     /// Whether there is space for rows and files. If not, only records are taken: what cancels, drops, ends. What is about

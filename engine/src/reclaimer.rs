@@ -210,7 +210,8 @@ impl ReclaimHandle {
     }
 
     /// Pauses or resumes all reclaim. A compaction that is under way ends early, another step first; what RocksDB has in its trash stands
-    /// still too, within a tenth of a second. Without effect if it is so already.
+    /// still too, within a tenth of a second. Without effect if it is so already. Blocks for some milliseconds while a compaction ends; all
+    /// others of the database end with it, and those that RocksDB had begun by itself begin again.
     pub fn pause(&self, paused: bool) {
         let mut state = self.shared.lock();
         if state.paused == paused {
@@ -222,6 +223,9 @@ impl ReclaimHandle {
         let now = Instant::now();
         state.works.values_mut().for_each(|work| work.progress(now));
         drop(state);
+        if paused {
+            self.shared.0.compaction_stop.end_running();
+        }
         if let Some(governor) = &self.governor {
             governor.set_reclaim_paused(paused);
         }
@@ -292,6 +296,7 @@ impl ReclaimHandle {
         state.stopped = true;
         self.shared.0.compaction_stop.set(true);
         drop(state);
+        self.shared.0.compaction_stop.end_running();
         self.shared.0.wake.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread

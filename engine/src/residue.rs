@@ -64,32 +64,45 @@ impl Residue {
     }
 
     /// The files to compact next: of the topmost level that overlaps the span, into the next level
-    /// below that holds data. Files in the last such level are rewritten in place. All overlapping files
-    /// of level 0 go together, because they may overlap each other; of another level so many that they
-    /// have at most `bytes_max` together with what RocksDB has to take along, but at least one. `all`:
-    /// every file of the family.
+    /// below that holds data. Files in the last such level are rewritten in place. So many that they have at most
+    /// `bytes_max` together with what RocksDB has to take along, but at least one. Files of level 0 may overlap each other,
+    /// and an older one must not stay above a newer one's rows: RocksDB takes along all that are older than one that goes, so
+    /// the oldest go first. `all`: every file of the family, those of level 0 from the newest to the oldest, as
+    /// RocksDB lists them.
     pub(crate) fn next_compaction(&self, all: &[File], bytes_max: u64) -> Option<Unit> {
         let level = self.files().map(|file| file.level).min()?;
         let below = all.iter().map(|file| file.level).filter(|&below| below > level).min();
         let below = below.unwrap_or(if level == 0 { LAST_LEVEL } else { level });
+        let candidates: Vec<&File> = if level == 0 {
+            all.iter().rev().filter(|file| file.level == 0).collect()
+        } else {
+            self.files().filter(|file| file.level == level).collect()
+        };
         let mut unit = Unit { level: below, ..Unit::default() };
-        let (mut first, mut last) = (None, None);
-        for file in self.files().filter(|file| file.level == level) {
-            let from = first.map_or(&file.first, |first: &Vec<u8>| first.min(&file.first));
-            let to = last.map_or(&file.last, |last: &Vec<u8>| last.max(&file.last));
-            let along = all.iter().filter(|other| {
-                below != level && other.level == below && other.last >= *from && other.first <= *to
+        let (mut bounds, mut inputs) = (None::<(&[u8], &[u8])>, 0);
+        for file in candidates {
+            let (from, to) = bounds.map_or((&*file.first, &*file.last), |(from, to)| {
+                (from.min(&file.first), to.max(&file.last))
             });
-            let inputs = unit.own_bytes + file.bytes;
+            (bounds, inputs) = (Some((from, to)), inputs + file.bytes);
+            // One of others' goes only with a newer one that is the span's.
+            if !self.files().any(|own| own.name == file.name) {
+                continue;
+            }
+            let along = all.iter().filter(|other| {
+                below != level
+                    && other.level == below
+                    && other.last.as_slice() >= from
+                    && other.first.as_slice() <= to
+            });
             let bytes = inputs + along.map(|other| other.bytes).sum::<u64>();
-            if level > 0 && !unit.names.is_empty() && bytes > bytes_max {
+            if !unit.names.is_empty() && bytes > bytes_max {
                 break;
             }
-            (first, last) = (Some(from), Some(to));
-            (unit.own_bytes, unit.bytes) = (inputs, bytes);
+            unit.bytes = bytes;
+            unit.bounds = Some((from.to_vec(), to.to_vec()));
             unit.names.push(file.name.clone());
         }
-        unit.bounds = first.cloned().zip(last.cloned());
         Some(unit)
     }
 }
@@ -103,12 +116,10 @@ pub(crate) struct Unit {
     pub(crate) names: Vec<String>,
     /// The level they go to.
     pub(crate) level: i32,
-    /// Bytes of the named files.
-    own_bytes: u64,
-    /// The first and the last key of the named files.
+    /// The first and the last key of what is read.
     bounds: Option<(Vec<u8>, Vec<u8>)>,
-    /// Bytes that are read, and at most written: those of the named files, and of the files of the
-    /// other level that overlap them.
+    /// Bytes that are read, and at most written: those of the named files, of older ones in level 0, and of the files
+    /// of the other level that overlap them.
     pub(crate) bytes: u64,
 }
 
@@ -188,6 +199,33 @@ mod tests {
         let residue = Residue::of(SpanId::from_raw(5), files.clone());
         assert_eq!(residue.next_compaction(&files, 250).unwrap().names.len(), 2);
         assert_eq!(residue.next_compaction(&files, 1).unwrap().names.len(), 1);
+    }
+
+    #[test]
+    fn of_level_0_the_oldest_go_first_with_all_that_are_older() {
+        // From the newest to the oldest; two of them are others'.
+        let all = [
+            file("newest", 0, row(5, b"a"), row(5, b"z")),
+            file("others'", 0, row(2, b"a"), row(2, b"z")),
+            file("middle", 0, row(5, b"a"), row(6, b"a")),
+            file("others', too", 0, row(3, b"a"), row(3, b"z")),
+            file("oldest", 0, row(4, b"a"), row(5, b"b")),
+            file("below", 6, row(3, b"c"), row(3, b"d")),
+        ];
+        let residue = Residue::of(SpanId::from_raw(5), all.clone());
+        let unit = |bytes_max| {
+            let (mut names, level, bytes) = named(residue.next_compaction(&all, bytes_max));
+            names.sort();
+            (names.join(" "), level, bytes)
+        };
+        assert_eq!(unit(1), ("oldest".to_owned(), 6, 100));
+        // What lies between is read, too, and the file below it.
+        assert_eq!(unit(399), ("oldest".to_owned(), 6, 100));
+        assert_eq!(unit(400), ("middle oldest".to_owned(), 6, 400));
+        assert_eq!(unit(600), ("middle newest oldest".to_owned(), 6, 600));
+        let unit = residue.next_compaction(&all, 400).unwrap();
+        let read: Vec<bool> = all.iter().map(|file| unit.overlaps(file)).collect();
+        assert_eq!(read, [true, false, true, true, true, true]);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! [`crate::Engine::adopt`]. The partitioner and the file manager are fixed when a database is opened, so this
 //! is the moment for them.
 
+use std::path::Path;
+
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, InfoLogger, LogLevel,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, InfoLogger, LogLevel,
     Options as RocksOptions,
 };
 
@@ -13,6 +15,7 @@ use crate::error::Result;
 use crate::family::Family;
 use crate::ffi::{self, FileManager};
 use crate::governor::{DELETION_UNLIMITED, Steps};
+use crate::log::mark;
 use crate::open::Options;
 
 /// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true; a large store's may be six
@@ -82,6 +85,20 @@ impl Tuning {
             disk.attach(db);
         }
         self.applied.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether the log of a database that is not open can be read up to where it was synced, as far as the mark in the
+    /// store's folder tells. RocksDB takes a log with a changed byte for one that ends there. For hosts, before they open
+    /// their database; [`crate::Engine::open`] does so by itself. Changes nothing.
+    ///
+    /// # Errors
+    /// [`crate::EngineError::Damaged`] if not; an I/O error.
+    pub fn check_log(&self, data: &Path) -> Result<()> {
+        mark::check(&self.options.path, data, || {
+            let (options, families) = (self.database_options(), self.families());
+            let opened = DB::open_cf_descriptors_read_only(&options, data, families, false);
+            opened.ok().map(|db| db.latest_sequence_number())
+        })
     }
 
     /// Descriptors of all our families.

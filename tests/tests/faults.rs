@@ -297,6 +297,22 @@ async fn large_table(patient: &Patient, name: &str, mib: usize) {
     std::fs::remove_file(patient.server.external().join(&file)).expect("the file was made");
 }
 
+/// As [`large_table`], of rows that were inserted.
+async fn inserted_table(patient: &Patient, name: &str, mib: usize) {
+    const ROW_BYTES: usize = 1 << 10;
+    let mut random = Random::new(7);
+    patient.client.run(&format!("CREATE TABLE {name} (k INT8 PRIMARY KEY, v TEXT)")).await;
+    let rows = (1 << 20) / ROW_BYTES;
+    for insert in 0..mib {
+        let row = |n: usize| {
+            let words = (0..ROW_BYTES / 16).map(|_| format!("{:016x}", random.number()));
+            format!("({}, '{}')", insert * rows + n, words.collect::<String>())
+        };
+        let values: Vec<String> = (0..rows).map(row).collect();
+        patient.client.run(&format!("INSERT INTO {name} VALUES {}", values.join(", "))).await;
+    }
+}
+
 /// Bytes of a file; none if there is no such file.
 fn length(file: &Path) -> Option<u64> {
     Some(std::fs::metadata(file).ok()?.len())
@@ -342,6 +358,32 @@ async fn a_disk_that_runs_full_can_be_cleaned_up_without_help() {
     patient.client.run("DROP TABLE large").await;
     patient.reaches("SELECT rows_refused FROM cairn.governor", "f").await;
     assert_eq!(length(&ballast), Some(u64::from(BALLAST_MIB) << 20));
+    assert!(patient.insert().await, "there is room again");
+    patient.server.disk().expect("on a disk").set_roomy();
+    patient.discharge().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_inserted_make_room_on_a_disk_that_ran_full() {
+    // More than two of RocksDB's write buffers, as it flushes what is in memory before that goes.
+    const BALLAST_MIB: u32 = 160;
+    let Some(mut patient) = Patient::admit_with_ballast(BALLAST_MIB).await else { return };
+    patient.insert().await;
+    // Some of them are in memory, others in a file of level 0 that has rows of several tables, and all of them in the log.
+    inserted_table(&patient, "large", 96).await;
+    let size = u64::from(BALLAST_MIB) << 20;
+    let ballast = patient.server.store().join("ballast");
+    let began = Instant::now();
+    while length(&ballast) != Some(size) {
+        assert!(began.elapsed() < HANGS, "no ballast");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    patient.server.disk().expect("on a disk").set_free(size / 2 - (1 << 20));
+    patient.reaches("SELECT rows_refused FROM cairn.governor", "t").await;
+    assert!(!patient.insert().await, "rows are refused");
+    patient.client.run("DROP TABLE large").await;
+    patient.reaches("SELECT count(*) FROM cairn.tombstones", "0").await;
+    patient.reaches("SELECT rows_refused FROM cairn.governor", "f").await;
     assert!(patient.insert().await, "there is room again");
     patient.server.disk().expect("on a disk").set_roomy();
     patient.discharge().await;

@@ -361,3 +361,78 @@ fn a_pause_lets_go_of_the_budget_and_of_what_it_was_for() {
     assert_clean(&engine, doomed.id, &BTreeMap::new());
     assert_eq!(rows(&engine, neighbour), 100);
 }
+
+/// A paused store with two spans of so many rows of a kilobyte each in one file of level 0.
+fn in_level_0(folder: &tempfile::TempDir, rows: u32) -> (Engine, SpanRef, SpanRef) {
+    let options = Options { reclaim_paused: true, ..Options::small(folder.path()) };
+    let engine = Engine::open(options).unwrap();
+    let family = handle(engine.db(), Family::Rows).unwrap();
+    engine.db().set_options_cf(&family, &[("disable_auto_compactions", "true")]).unwrap();
+    let claim = |owner| {
+        let claim = engine.claim(owner, EPOCH, ClaimKind::Span(SpanFamily::Rows)).unwrap();
+        claim.span().unwrap()
+    };
+    let (doomed, neighbour) = (claim(OWNER), claim(OwnerId::from_raw(2)));
+    let mut batch = Batch::new();
+    for n in 0..rows {
+        // Does not compress.
+        let value: Vec<u8> = (0..1000_u64)
+            .map(|at| ((at + u64::from(n)).wrapping_mul(at * at) >> 5) as u8)
+            .collect();
+        batch.put_row(doomed, &user_key(n), &value);
+        batch.put_row(neighbour, &user_key(n), &value);
+    }
+    engine.commit(batch, Sync::Yes).unwrap();
+    engine.db().flush_cf(&family).unwrap();
+    drop(family);
+    (engine, doomed, neighbour)
+}
+
+#[test]
+fn a_pause_ends_a_compaction_that_is_running() {
+    // As long as it takes on this machine to meet one.
+    for doublings in 0..6 {
+        let folder = tempfile::tempdir().unwrap();
+        let count = 5_000 << doublings;
+        let (engine, doomed, neighbour) = in_level_0(&folder, count);
+        let sorted_files = || {
+            let entries = std::fs::read_dir(engine.data_path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.ends_with(".sst")).count()
+        };
+        let ids = condemn(&engine, OWNER);
+        engine.reclaimer().pause(false);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // A file that the database does not have yet is what a compaction writes. (The file of the range deletion is
+        // flushed first, and is the second.)
+        let is_running = || {
+            let live = engine.live_files(Family::Rows).unwrap().len();
+            live > 1 && sorted_files() > engine.db().live_files().unwrap().len()
+        };
+        while !is_running() && !engine.reclaimer().status().is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", engine.reclaimer().status());
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        engine.reclaimer().pause(true);
+        // Cut short or at its end, it leaves no file that the database does not have.
+        while sorted_files() > engine.db().live_files().unwrap().len() {
+            assert!(Instant::now() < deadline, "{:?}", engine.reclaimer().status());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let live = engine.live_files(Family::Rows).unwrap();
+        let ended = live.len() > 1 && live.iter().all(|file| file.level == 0);
+        if ended {
+            let status = until(&engine, "the pause", waits_for("reclaim.paused"));
+            assert_eq!((status.compactions, status.range_deletions), (0, 1), "{status:?}");
+        }
+        engine.reclaimer().pause(false);
+        wait_gone(&engine, &ids);
+        assert_clean(&engine, doomed.id, &BTreeMap::new());
+        assert_eq!(rows(&engine, neighbour), count as usize);
+        engine.shutdown();
+        if ended {
+            return;
+        }
+    }
+    panic!("no compaction was met while it ran");
+}

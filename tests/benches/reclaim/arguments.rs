@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::foreground::STEADY;
+use crate::page_cache::STEADY;
 use crate::strategy::Strategy;
 
 /// A part of the benchmark.
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     /// Fixes data, keys and resampling; not the times.
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
-    /// Threads of the foreground [4]
+    /// Threads of the foreground: with few, the peak is how long they wait for the disk and not what the machine can do [8]
     #[arg(long)]
     threads: Option<usize>,
     /// How often, on the average, a window is measured again in which the host of a virtual machine took more than
@@ -168,7 +168,7 @@ impl Arguments {
             seed: self.seed,
             sizes_mb: if self.size_mb.is_empty() { sizes } else { self.size_mb.clone() },
             pairs: count(self.pairs, 10, 2),
-            threads: count(self.threads, 4, 2),
+            threads: count(self.threads, 8, 2),
             again: self.again.unwrap_or(2),
             load: self.load.unwrap_or(0.5).clamp(0.01, 1.0),
             table_bytes: mb(self.table_mb, 1024, 24),

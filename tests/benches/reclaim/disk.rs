@@ -1,6 +1,7 @@
 //! The disk as seen from outside of the store: blocks of files, the page cache, what threads read and wrote.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -42,10 +43,10 @@ pub(super) fn sst_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Lets the kernel forget what it has cached of a file. One that is gone needs it no more.
-pub(super) fn drop_from_cache(path: &Path) {
+/// Lets the kernel forget what it has cached of some pages of a file. One that is gone needs it no more.
+pub(super) fn drop_from_cache(path: &Path, offset: u64, bytes: u64) {
     if let Ok(file) = File::open(path) {
-        let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        let _ = fadvise(&file, offset, NonZeroU64::new(bytes), Advice::DontNeed);
     }
 }
 

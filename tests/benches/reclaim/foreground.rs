@@ -5,10 +5,8 @@
 //! not in one. Nine in ten are reads of a random existing key through a view of its own; the tenth is an
 //! update: lock, read, write, synced commit.
 //!
-//! Twice a second a part of the table's files is dropped from the page cache, in every window alike, so
-//! that some of the reads have to go to the disk: a foreground that never does proves nothing.
+//! A part of the table is always missing from the page cache, see [`crate::page_cache`].
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -17,17 +15,14 @@ use std::time::{Duration, Instant};
 use cairn_engine::{Engine, SpanRef, Sync};
 use cairn_tests::Random;
 
-use crate::disk::{Io, drop_from_cache};
+use crate::disk::Io;
 use crate::host::{Processors, Watch};
 use crate::latency::{Recorded, Track};
+use crate::page_cache::PageCache;
 use crate::waits::{Delays, Waits};
 
 /// One operation in so many is an update.
 const UPDATE_EVERY: u64 = 10;
-
-/// How often files are dropped from the page cache, and which part of them each time.
-const DROP_EVERY: Duration = Duration::from_millis(500);
-const DROP_PARTS: usize = 16;
 
 /// After the end of a window, threads that are behind work off what was due in it for so long. What is
 /// left then counts with the time that it has waited.
@@ -39,11 +34,8 @@ pub(super) struct Table {
     pub(super) span: SpanRef,
     pub(super) rows: u64,
     pub(super) value_bytes: usize,
-    pub(super) files: Files,
+    pub(super) page_cache: PageCache,
 }
-
-/// Tells which files a table has now.
-pub(super) type Files = Arc<dyn Fn() -> Vec<PathBuf> + Send + std::marker::Sync>;
 
 /// How the load arrives.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +78,7 @@ impl Load {
             std::thread::spawn(move || schedule.run(worker))
         };
         let threads = (0..arrival.threads).map(worker).collect();
-        let dropper = spawn_dropper(table, start, Arc::clone(&end));
+        let dropper = table.page_cache.drop_until(start, Arc::clone(&end));
         let counts_from = start + arrival.warmup;
         let (processors, host) = (Processors::now(), Watch::start(start));
         Self { threads, dropper, end, start, counts_from, processors, host }
@@ -119,11 +111,8 @@ impl Load {
     }
 }
 
-/// After so long each part of the table was dropped from the page cache once, and a part of it is always missing.
-pub(super) const STEADY: Duration = DROP_EVERY.saturating_mul(DROP_PARTS as u32);
-
 /// Operations per second of so many threads that never wait: the peak. It is measured for `length` after
-/// `warmup`, which is [`STEADY`] where the number matters: with a table that was just made, all of it in the page
+/// `warmup`, which is [`STEADY`](crate::page_cache::STEADY) where the number matters: with a table that was just made, all of it in the page
 /// cache, a machine does half as much again, and half of that would be too much for it later.
 ///
 /// # Errors
@@ -137,7 +126,7 @@ pub(super) fn peak(
 ) -> Result<f64, String> {
     let end = Arc::new(AtomicU64::new(nanos(warmup + length)));
     let start = Instant::now();
-    let dropper = spawn_dropper(table, start, Arc::clone(&end));
+    let dropper = table.page_cache.drop_until(start, Arc::clone(&end));
     let run = |index: usize| {
         let mut worker = Worker {
             engine: engine.clone(),
@@ -257,25 +246,6 @@ impl Worker {
         set.commit(Sync::Yes)?;
         Ok(found)
     }
-}
-
-/// Drops parts of the table's files from the page cache until the window has ended.
-fn spawn_dropper(table: &Table, start: Instant, end: Arc<AtomicU64>) -> JoinHandle<()> {
-    let files = Arc::clone(&table.files);
-    std::thread::spawn(move || {
-        for part in 0.. {
-            let files = files();
-            let parts = files.iter().skip(part % DROP_PARTS).step_by(DROP_PARTS);
-            parts.for_each(|path| drop_from_cache(path));
-            let next = start + DROP_EVERY * (part as u32 + 1);
-            while Instant::now() < next {
-                std::thread::sleep(Duration::from_millis(20));
-                if nanos(start.elapsed()) >= end.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
-        }
-    })
 }
 
 fn nanos(time: Duration) -> u64 {

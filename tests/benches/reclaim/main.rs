@@ -19,6 +19,7 @@ mod last_write;
 mod latency;
 mod load_job;
 mod machine;
+mod page_cache;
 mod pairs;
 mod plot;
 mod progress;

@@ -18,7 +18,8 @@ use cairn_engine::{
 use cairn_tests::Random;
 
 use crate::disk;
-use crate::foreground::{Files, Table};
+use crate::foreground::Table;
+use crate::page_cache::PageCache;
 
 /// Bytes of one ingest call: as much as a cancel may have to wait for.
 const BATCH_BYTES: u64 = 128 << 20;
@@ -75,8 +76,8 @@ impl Store {
         let engine = Engine::adopt(Arc::clone(&db), options, tuning).map_err(text)?;
         let table = make_table(&engine, OwnerId::from_raw(1), table_bytes, value_bytes, seed)?;
         let (of, span) = (Arc::clone(&db), table.span);
-        let files: Files = Arc::new(move || files_of(&of, span).unwrap_or_default());
-        let table = Table { files, ..table };
+        let page_cache = PageCache::of(move || files_of(&of, span).unwrap_or_default());
+        let table = Table { page_cache, ..table };
         let path = path.to_path_buf();
         Ok(Self { engine, db, path, table, next_owner: AtomicU64::new(2) })
     }
@@ -199,7 +200,8 @@ pub(super) fn make_table(
     let span = claim.span().ok_or("a claimed span is none")?;
     let mut own = disk::sst_files(engine.data_path());
     own.retain(|path| !before.contains(path));
-    Ok(Table { span, rows, value_bytes, files: Arc::new(move || own.clone()) })
+    let page_cache = PageCache::of(move || own.clone());
+    Ok(Table { span, rows, value_bytes, page_cache })
 }
 
 /// Claims a span in `bulk` for `owner` and ingests rows until their files have about `bytes`; answers the
