@@ -125,7 +125,7 @@ impl Batch {
         spans
     }
 
-    /// Answers the sequence number of the last change, if the log was synced.
+    /// Answers the sequence number of the last change.
     pub(crate) fn write(self, db: &DB, sync: Sync) -> Result<Option<u64>> {
         let mut batch = WriteBatch::default();
         for op in self.ops {
@@ -139,9 +139,6 @@ impl Batch {
                 }
             }
         }
-        match sync {
-            Sync::Yes => ffi::write_synced(db, &batch),
-            Sync::No => db.write(batch).map(|()| None).map_err(Into::into),
-        }
+        ffi::write(db, &batch, sync == Sync::Yes)
     }
 }

@@ -30,7 +30,7 @@ fn store(path: &Path) -> SpanRef {
     for k in 0..ROWS {
         let mut batch = Batch::new();
         batch.put_row(span, &k.to_be_bytes(), &value(k));
-        engine.commit(batch, if k + 1 == ROWS { Sync::Yes } else { Sync::No }).unwrap();
+        engine.commit(batch, Sync::No).unwrap();
         if k + 1 == FLUSHED {
             let family = handle(engine.db(), Family::Rows).unwrap();
             engine.db().flush_cf(&family).unwrap();

@@ -8,7 +8,7 @@
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`uncache_dropped_files`]: an option of a family;
 //! - [`verify_file`]: the checksums of a file that is in no database (shim);
-//! - [`write_synced`]: the crate's call takes the batch, which has the sequence number afterwards;
+//! - [`write`]: the crate's call takes the batch, which has the sequence number afterwards;
 //! - [`SstWriter`]: the crate's writer borrows itself for its whole life;
 //! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
 //! - [`OwnedSnapshot`] and [`OwnedIterator`]: snapshots and iterators that keep their database
@@ -16,7 +16,7 @@
 //!
 //! Rules kept by every function: handles are passed on while their owner is borrowed; every
 //! error string is freed; nothing is destroyed twice. The C signatures come from the bindings
-//! that were generated from the same RocksDB headers, so a changed signature does not compile; two of the database alone are in none of them.
+//! that were generated from the same RocksDB headers, so a changed signature does not compile, but for two that are in none of them (below).
 #![expect(unsafe_code, reason = "the one module that is allowed to call RocksDB's C interface")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
@@ -271,7 +271,8 @@ pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
 /// Ends [`compact_files`] from another thread, and lets none begin.
 ///
 /// RocksDB looks at the flag of a compaction of named files only before it begins. What ends one that runs is
-/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself begin again.
+/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself begin again with the next flush or
+/// compaction of their family.
 #[derive(Debug)]
 pub(crate) struct CompactionStop {
     flag: NonNull<c_uchar>,
@@ -279,7 +280,7 @@ pub(crate) struct CompactionStop {
     running: Mutex<Option<Arc<DB>>>,
 }
 
-// SAFETY: the flag is an atomic on the C++ side.
+// SAFETY: the flag is an atomic on the C++ side; the rest is safe to send by itself.
 unsafe impl Send for CompactionStop {}
 // SAFETY: as above.
 unsafe impl Sync for CompactionStop {}
@@ -299,8 +300,9 @@ impl CompactionStop {
         unsafe { sys::rocksdb_compaction_options_canceled_set(self.flag.as_ptr(), stop.into()) }
     }
 
-    /// Ends the compaction that runs, if one does, and waits for that: some milliseconds. Set the flag before: a compaction
-    /// that is about to begin looks at it, under the lock that this waits for, before it counts as running.
+    /// Ends the compaction that runs, if one does, and waits for that. It looks whether it shall end once in a thousand
+    /// rows that it keeps: mostly some milliseconds, at worst as long as it takes. Set the flag before: a compaction that is
+    /// about to begin looks at it, under the lock that this waits for, before it counts as running.
     pub(crate) fn end_running(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(db) = running {
@@ -324,18 +326,18 @@ impl Drop for CompactionStop {
     }
 }
 
-/// Applies a batch and syncs the log. Answers the sequence number of its last change; `None` if it has none.
+/// Applies a batch, and syncs the log if that is wanted. Answers the sequence number of its last change; `None` if it has none.
 ///
 /// RocksDB writes the number of the first change into the batch when it has its place in the log
 /// (`WriteBatchInternal::SetSequence`), also in one that goes there with others.
-pub(crate) fn write_synced(db: &DB, batch: &WriteBatch) -> Result<Option<u64>> {
+pub(crate) fn write(db: &DB, batch: &WriteBatch, sync: bool) -> Result<Option<u64>> {
     let data = batch.data();
     let mut error = std::ptr::null_mut();
     // SAFETY: the database outlives the call; options and the copy of the batch are destroyed once, after their last use;
     // the data of a batch belongs to it and is copied from before, eight bytes of it if there are as many.
     let (sequence, count) = unsafe {
         let options = sys::rocksdb_writeoptions_create();
-        sys::rocksdb_writeoptions_set_sync(options, 1);
+        sys::rocksdb_writeoptions_set_sync(options, sync.into());
         let batch = sys::rocksdb_writebatch_create_from(data.as_ptr().cast(), data.len());
         sys::rocksdb_write(db.as_raw_ptr(), options, batch, &raw mut error);
         let mut length = 0;

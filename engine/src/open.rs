@@ -324,18 +324,26 @@ impl Engine {
         if batch.has_rows() {
             self.check_space()?;
         }
-        let db = Arc::clone(&self.inner.db);
-        let written = self.at_usual_priority(move || batch.write(&db, sync))?;
+        let inner = Arc::clone(&self.inner);
+        let written = self.at_usual_priority(move || {
+            let last = batch.write(&inner.db, sync)?;
+            if let Some(last) = last {
+                inner.log_mark.note_written(last);
+                if sync == Sync::Yes {
+                    inner.log_mark.note_synced(last);
+                }
+            }
+            Ok(())
+        })?;
         match &written {
             Err(EngineError::Storage(text)) if text.starts_with("IO error") => {
                 self.note_broken(false, text);
             }
             Err(EngineError::Damaged(text)) => self.note_broken(true, text),
             Err(EngineError::NoSpace { .. }) => self.inner.ballast.release(),
-            Ok(Some(synced)) => self.inner.log_mark.note(*synced),
             _ => {}
         }
-        written.map(|_| ())
+        written
     }
 
     /// Whether there is space for rows and files. If not, only records are taken: what cancels, drops, ends. What is about
@@ -578,6 +586,9 @@ impl Engine {
         }
         self.reclaimer().stop();
         self.inner.db.cancel_all_background_work(true);
+        if !self.inner.options.read_only && !self.inner.crash.is_dead() {
+            self.inner.log_mark.close(&self.inner.db);
+        }
     }
 
     pub(crate) fn db(&self) -> &Arc<DB> {

@@ -210,8 +210,9 @@ impl ReclaimHandle {
     }
 
     /// Pauses or resumes all reclaim. A compaction that is under way ends early, another step first; what RocksDB has in its trash stands
-    /// still too, within a tenth of a second. Without effect if it is so already. Blocks for some milliseconds while a compaction ends; all
-    /// others of the database end with it, and those that RocksDB had begun by itself begin again.
+    /// still too, within a tenth of a second. Without effect if it is so already. Blocks while a compaction ends, mostly for some milliseconds; all
+    /// others of the database end with it: those that RocksDB had begun by itself begin again with the next flush or compaction of their
+    /// family, and one that the host asked for answers that it was cut short.
     pub fn pause(&self, paused: bool) {
         let mut state = self.shared.lock();
         if state.paused == paused {
@@ -222,12 +223,12 @@ impl ReclaimHandle {
         // What a pause took is no stall.
         let now = Instant::now();
         state.works.values_mut().for_each(|work| work.progress(now));
+        if let Some(governor) = &self.governor {
+            governor.set_reclaim_paused(paused);
+        }
         drop(state);
         if paused {
             self.shared.0.compaction_stop.end_running();
-        }
-        if let Some(governor) = &self.governor {
-            governor.set_reclaim_paused(paused);
         }
         if paused {
             metrics::gauge!(crate::metrics::RECLAIM_RATE_BYTES).set(0.0);

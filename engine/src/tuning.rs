@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::family::Family;
 use crate::ffi::{self, FileManager};
 use crate::governor::{DELETION_UNLIMITED, Steps};
-use crate::log::mark;
+use crate::log::mark::{self, Opened};
 use crate::open::Options;
 
 /// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true; a large store's may be six
@@ -95,9 +95,13 @@ impl Tuning {
     /// [`crate::EngineError::Damaged`] if not; an I/O error.
     pub fn check_log(&self, data: &Path) -> Result<()> {
         mark::check(&self.options.path, data, || {
-            let (options, families) = (self.database_options(), self.families());
+            let (mut options, families) = (self.database_options(), self.families());
+            options.create_if_missing(false);
             let opened = DB::open_cf_descriptors_read_only(&options, data, families, false);
-            opened.ok().map(|db| db.latest_sequence_number())
+            let db = opened.ok()?;
+            let first_log = db.property_int_value("rocksdb.min-log-number-to-keep").ok().flatten();
+            let last = db.latest_sequence_number();
+            Some(Opened { last, first_log: first_log.unwrap_or_default() })
         })
     }
 

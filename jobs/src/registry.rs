@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use cairn_engine::blocking::Op;
+use cairn_engine::blocking::{self, Op};
 use cairn_engine::{
     Batch, Engine, Epoch, Finding, GovernorLimits, SpanFamily, SpanId, metrics as names,
 };
@@ -458,7 +458,9 @@ async fn follow_settings(inner: Arc<Inner>) {
             free_space_floor: inner.settings.get_bytes("reclaim.free_space_floor"),
             reader_age_max: inner.settings.get_duration("sql.read_view.max_age"),
         });
-        inner.engine.reclaimer().pause(inner.settings.get_bool("reclaim.paused"));
+        let (engine, paused) = (inner.engine.clone(), inner.settings.get_bool("reclaim.paused"));
+        // It may wait for a compaction. A panic of it was reported.
+        let _ = blocking::run(Op::Control, move || engine.reclaimer().pause(paused)).await;
         tokio::select! {
             biased;
             () = inner.shutdown.cancelled() => return,

@@ -27,7 +27,7 @@ use crate::kind::{JobKind, NewJob};
 use crate::list::JobView;
 use crate::registry::{Jobs, JobsOptions};
 use crate::state::State;
-pub use conformance::{Conformed, Conforms, conformance};
+pub use conformance::{Conformed, Conforms, conformance, conformance_of};
 
 /// How long to wait, by the wall clock, for what should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,14 +7,16 @@
 //!
 //! The file is not synced, which would cost a second sync for every commit. It need not be: it is written after the sync of the
 //! log that it tells about, so whatever part of it a loss of power takes, it never promises what the log does not have. What
-//! is lost with it is that damage of the last seconds before is noticed. A mark that is missing or not whole promises nothing.
+//! is lost with it is that damage of the last seconds before is noticed. A mark that is missing or not whole promises nothing. Only the
+//! first of each life is synced, or what it says would be taken for a promise about the files of the next.
 //!
 //! ```text
 //! log-mark   synced u64 | first log u64 | CRC-32 u32      big-endian; the checksum is of the 16 bytes before
 //! ```
 //!
 //! Files of the log below *first log* are of earlier lives of the store, and all that is in them is in sorted files since it was
-//! opened: RocksDB removes them then, but a loss of power may bring one back with its torn end.
+//! opened: RocksDB removes them then, but a loss of power may bring one back with its torn end. It may bring back one of this
+//! life, too, so the database is asked which files it still needs before one is called damaged.
 
 use std::fs::File;
 use std::io;
@@ -22,6 +24,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use rocksdb::DB;
 
 use crate::error::{EngineError, Result, io_error};
 use crate::log::scan::{Scan, Verdict};
@@ -38,6 +42,8 @@ pub(crate) struct LogMark {
     /// `None` if there is none: nothing that happens to the log of this life will be noticed.
     file: Option<File>,
     first_log: u64,
+    /// The last change that is in the log, synced or not.
+    written: AtomicU64,
     /// What the file says. Raised after it was written.
     synced: AtomicU64,
     /// Held while the file is written.
@@ -52,20 +58,27 @@ impl LogMark {
     }
 
     /// Begins a life: the database was just opened, so all that older files of the log have is in sorted files. A mark
-    /// that cannot be written is done without, as on a full disk.
+    /// that cannot be written is done without, as on a full disk, and so it is for a database that has its log elsewhere.
     ///
     /// # Errors
     /// The database's folder cannot be read.
     pub(crate) fn begin(store: &Path, data: &Path) -> Result<Self> {
         let path = store.join(LOG_MARK);
-        let first_log = log_files(data)?.last().map_or(0, |(number, _)| *number);
+        let Some((first_log, _)) = log_files(data)?.pop() else {
+            return Ok(Self::none());
+        };
         let opened = File::options().write(true).create(true).truncate(false).open(&path);
-        let file = opened.and_then(|file| {
-            file.write_all_at(&Content { synced: 0, first_log }.encode(), 0)?;
-            Ok(file)
+        let written = opened.and_then(|file| {
+            let content = Content { synced: 0, first_log };
+            let written = file.write_all_at(&content.encode(), 0).and_then(|()| file.sync_data());
+            if written.is_err() {
+                // That of an earlier life would be taken for one of this.
+                file.set_len(0)?;
+            }
+            written.map(|()| file)
         });
         let mark = Self::new(path, None, first_log);
-        match file {
+        match written {
             Ok(file) => Ok(Self { file: Some(file), ..mark }),
             Err(error) => {
                 mark.note_failure(&error);
@@ -79,16 +92,30 @@ impl LogMark {
             path,
             file,
             first_log,
+            written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             writing: Mutex::new(()),
             has_failed: AtomicBool::new(false),
         }
     }
 
-    /// Notes that the log was synced up to a sequence number. Call it before the commit is acknowledged.
+    /// Notes that a batch is in the log, with its last sequence number.
+    pub(crate) fn note_written(&self, last: u64) {
+        self.written.fetch_max(last, Ordering::AcqRel);
+    }
+
+    /// Syncs what is in the log, and notes that: the end of a life.
+    pub(crate) fn close(&self, db: &DB) {
+        let written = self.written.load(Ordering::Acquire);
+        if written > self.synced.load(Ordering::Acquire) && db.flush_wal(true).is_ok() {
+            self.note_synced(written);
+        }
+    }
+
+    /// Notes that the log was synced up to a sequence number, the last of a batch. Call it before the commit is acknowledged.
     ///
     /// Commits that were synced together come here in any order; all wait until the greatest is in the file.
-    pub(crate) fn note(&self, synced: u64) {
+    pub(crate) fn note_synced(&self, synced: u64) {
         let Some(file) = &self.file else { return };
         if self.synced.load(Ordering::Acquire) >= synced {
             return;
@@ -112,23 +139,42 @@ impl LogMark {
     }
 }
 
-/// Whether the log of a closed database can be read up to where it was synced. `recovered` tells the last sequence number of
-/// the database if it were opened now, and is asked only if the log does not tell. Changes nothing.
+/// What a database says of itself that is opened without a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    /// The last sequence number.
+    pub(crate) last: u64,
+    /// The number of the first file of the log that it needs.
+    pub(crate) first_log: u64,
+}
+
+/// Whether the log of a closed database can be read up to where it was synced. `open` opens the database without a change,
+/// and is called only if the log alone does not tell. Changes nothing.
 ///
 /// # Errors
 /// [`EngineError::Damaged`] if not; mark or log cannot be read.
 pub(crate) fn check(
     store: &Path,
     data: &Path,
-    recovered: impl FnOnce() -> Option<u64>,
+    open: impl FnOnce() -> Option<Opened>,
 ) -> Result<()> {
     let Some(Content { synced, first_log }) = read(store)? else { return Ok(()) };
     if synced == 0 {
         return Ok(());
     }
-    let files = log_files(data)?.into_iter().filter(|(number, _)| *number >= first_log);
-    let scan = Scan::of(&files.map(|(_, path)| path).collect::<Vec<_>>())?;
-    match scan.verdict(synced) {
+    let scan = |first_log| {
+        let files = log_files(data)?.into_iter().filter(|(number, _)| *number >= first_log);
+        Scan::of(&files.map(|(_, path)| path).collect::<Vec<_>>())
+    };
+    let mut found = scan(first_log)?;
+    if found.verdict(synced) == Verdict::Whole {
+        return Ok(());
+    }
+    let opened = open();
+    if let Some(opened) = opened {
+        found = scan(first_log.max(opened.first_log))?;
+    }
+    match found.verdict(synced) {
         Verdict::Whole => Ok(()),
         Verdict::Damaged(place) => {
             let text = format!(
@@ -136,9 +182,9 @@ pub(crate) fn check(
                 place.offset,
                 place.file.display()
             );
-            Err(damaged(store, &text, synced, scan.last))
+            Err(damaged(store, &text, synced, found.last))
         }
-        Verdict::Flushed => recovered().map_or(Ok(()), |last| check_opened(store, last)),
+        Verdict::Flushed => opened.map_or(Ok(()), |opened| check_opened(store, opened.last)),
     }
 }
 
@@ -159,7 +205,7 @@ fn damaged(store: &Path, what: &str, synced: u64, last: Option<u64>) -> EngineEr
     let found = last.map_or_else(|| "none".to_owned(), |last| format!("up to {last}"));
     EngineError::Damaged(format!(
         "{what}: changes were synced up to number {synced}, and of these {found} can be read. Keep a copy of the store, \
-         or restore it from a backup; with the file {} removed it opens with what is left",
+         or restore it from a backup; without the file {} it opens with what is there",
         store.join(LOG_MARK).display(),
     ))
 }

@@ -84,9 +84,10 @@ impl Scan {
 
     /// What is known of `synced`, the last sequence number that was synced; 0 for none.
     ///
-    /// The files are those of one life of the store, so what comes later in them was synced later, and a sync of a later
-    /// file syncs those before it. Files go in their order once all that is in them is in sorted files. So behind a batch that
-    /// is there nothing is in sorted files only; but all of a log whose first batch is not there may be.
+    /// The files are those of one life of the store that the database needs, so what comes later in them was synced later, and a
+    /// sync of a later file syncs those before it. Files go in their order once all that is in them is in sorted files. So behind
+    /// a batch that is there nothing is in sorted files only; but all of a log whose first batch is not there may be. A whole file
+    /// that is missing before the last is not noticed.
     pub(crate) fn verdict(&self, synced: u64) -> Verdict {
         if synced == 0 || self.foreign || self.last.is_some_and(|last| last >= synced) {
             return Verdict::Whole;

@@ -11,7 +11,7 @@ use super::work::Work;
 use crate::batch::{Batch, Sync};
 use crate::budget::Class;
 use crate::claim::folder_bytes;
-use crate::disk::remove_all;
+use crate::disk::{free_bytes, remove_all};
 use crate::error::{EngineError, Result, io_error};
 use crate::family::Family;
 use crate::ffi::{self, CompactionStop};
@@ -25,8 +25,8 @@ use crate::residue::{File, Residue, Unit};
 use crate::trash;
 use crate::view::Readers;
 
-/// Bytes of input that one compaction of leftovers takes at most: bounds how long it runs after
-/// the foreground begins to suffer.
+/// Bytes of input that one compaction of leftovers takes at most, or of one file if that has more: bounds how long it runs
+/// after the foreground begins to suffer.
 const COMPACTION_BYTES: u64 = 256 << 20;
 
 /// Bytes of our own files that one turn frees: then it is told how far it is, and another tombstone has
@@ -298,7 +298,9 @@ pub(super) fn compact(
     done: &mut Done,
 ) -> Result<()> {
     let Some(span) = look.tombstone.span() else { return Ok(()) };
-    let Some(unit) = look.residue.next_compaction(&look.all, COMPACTION_BYTES) else {
+    // What it writes must fit beside what it replaces.
+    let bytes_max = COMPACTION_BYTES.min(free_bytes(engine.data_path())? / 2);
+    let Some(unit) = look.residue.next_compaction(&look.all, bytes_max) else {
         // Nothing in files, so it is in memory: written after the flush, which only a straggler
         // of a fenced job could do. The next range deletion gets it.
         done.wait_for = Some("a flush".to_owned());

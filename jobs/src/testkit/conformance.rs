@@ -93,12 +93,20 @@ pub struct Conformed {
     pub crashes_in_cancel: u32,
 }
 
-/// Tries a kind.
+/// Tries a kind with its small job.
 ///
 /// # Panics
 /// When the kind does not keep a promise; the message says at which checkpoint or step.
 pub async fn conformance<K: Conforms>() -> Conformed {
-    let trial = Trial::<K>::undisturbed().await;
+    conformance_of::<K>(K::job).await
+}
+
+/// Tries a kind with another job, made once for each store: for kinds whose jobs go several roads.
+///
+/// # Panics
+/// As [`conformance`].
+pub async fn conformance_of<K: Conforms>(job: fn(&Engine) -> NewJob<K::Args>) -> Conformed {
+    let trial = Trial::<K>::undisturbed(job).await;
     for checkpoint in 1..=trial.checkpoints {
         trial.pauses_at(checkpoint).await;
         trial.cancels_at(checkpoint, false).await;
@@ -124,12 +132,12 @@ pub async fn conformance<K: Conforms>() -> Conformed {
     Conformed { checkpoints: trial.checkpoints, crashes, crashes_in_cancel }
 }
 
-struct Trial<K> {
+struct Trial<K: Conforms> {
+    job: fn(&Engine) -> NewJob<K::Args>,
     checkpoints: u64,
     /// What can be seen before, and after success.
     before: String,
     after: String,
-    kind: std::marker::PhantomData<fn() -> K>,
 }
 
 fn by() -> ControlOptions {
@@ -137,9 +145,9 @@ fn by() -> ControlOptions {
 }
 
 /// A new store, and the job that is to be tried there.
-async fn fresh<K: Conforms>() -> (TestJobs, NewJob<K::Args>) {
+async fn fresh<K: Conforms>(job: fn(&Engine) -> NewJob<K::Args>) -> (TestJobs, NewJob<K::Args>) {
     let test = TestJobs::new(|jobs: &Jobs| jobs.register(K::kind(jobs.engine()))).await;
-    let job = K::job(test.engine());
+    let job = job(test.engine());
     (test, job)
 }
 
@@ -152,10 +160,10 @@ async fn alive_or_dead(test: &TestJobs, life: impl Future<Output = ()>) -> bool 
 }
 
 impl<K: Conforms> Trial<K> {
-    async fn undisturbed() -> Self {
-        let (test, job) = fresh::<K>().await;
+    async fn undisturbed(job: fn(&Engine) -> NewJob<K::Args>) -> Self {
+        let (test, submitted) = fresh::<K>(job).await;
         let before = K::observe(test.engine());
-        let id = test.submit_to::<K>(job, "jobs.checkpoint.1").await;
+        let id = test.submit_to::<K>(submitted, "jobs.checkpoint.1").await;
         let mut checkpoints = 0;
         if test.wait(id).await.state == State::Paused {
             checkpoints = 1;
@@ -163,12 +171,7 @@ impl<K: Conforms> Trial<K> {
                 checkpoints += 1;
             }
         }
-        let trial = Self {
-            checkpoints,
-            before,
-            after: K::observe(test.engine()),
-            kind: Default::default(),
-        };
+        let trial = Self { job, checkpoints, before, after: K::observe(test.engine()) };
         trial.succeeded(&test, id, "an undisturbed run").await;
         trial
     }
@@ -190,7 +193,7 @@ impl<K: Conforms> Trial<K> {
     }
 
     async fn paused_at(&self, checkpoint: u64) -> (TestJobs, JobId) {
-        let (test, job) = fresh::<K>().await;
+        let (test, job) = fresh::<K>(self.job).await;
         let id = test.submit_to::<K>(job, &format!("jobs.checkpoint.{checkpoint}")).await;
         let state = test.wait(id).await.state;
         assert_eq!(state, State::Paused, "checkpoint {checkpoint} comes in every run");
@@ -235,7 +238,7 @@ impl<K: Conforms> Trial<K> {
     /// Dies at the nth durable step, and soon after the restart again. False if there is no such step.
     async fn dies_at(&self, nth: u32) -> bool {
         let when = format!("died at durable step {nth}");
-        let (mut test, job) = fresh::<K>().await;
+        let (mut test, job) = fresh::<K>(self.job).await;
         test.engine().crash().arm_any(nth);
         let mut accepted = false;
         let died = {

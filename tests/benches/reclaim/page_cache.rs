@@ -77,7 +77,7 @@ fn drop_slice(files: &[(PathBuf, u64)], number: u64) {
     for (path, bytes) in files {
         let (first, last) = (from.max(begin), to.min(begin + bytes));
         if first < last {
-            // A page that two slices share is dropped with the first.
+            // A page that two slices share is dropped with both.
             let offset = (first - begin) / PAGE * PAGE;
             drop_from_cache(path, offset, (last - begin).next_multiple_of(PAGE) - offset);
         }

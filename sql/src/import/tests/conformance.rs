@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_engine::{Engine, SpanFamily, SpanId};
-use cairn_jobs::testkit::{Conforms, TestJobs, conformance};
+use cairn_jobs::testkit::{Conforms, TestJobs, conformance, conformance_of};
 use cairn_jobs::{NewJob, State};
 
 use super::super::{ImportArgs, ImportKind, Limits};
@@ -24,6 +24,20 @@ fn table(catalog: &Catalog) -> Option<Arc<TableDescriptor>> {
     catalog.current().all_tables().next().map(Arc::clone)
 }
 
+/// An import of rows with these keys, in this order.
+fn job_of(engine: &Engine, keys: impl Iterator<Item = i64>) -> NewJob<ImportArgs> {
+    let external = external(engine);
+    std::fs::create_dir_all(&external).unwrap();
+    std::fs::write(external.join("t.csv"), bench::csv(keys)).unwrap();
+    let table = table(&Catalog::open(engine).unwrap()).unwrap();
+    bench::plan(engine, &external, &table, &[], &["t.csv"], "skip=1", 0).unwrap()
+}
+
+/// Rows in order, which need no sorting.
+fn sorted(engine: &Engine) -> NewJob<ImportArgs> {
+    job_of(engine, 1..=500)
+}
+
 impl Conforms for ImportKind {
     fn kind(engine: &Engine) -> Self {
         let catalog = Catalog::open(engine).unwrap();
@@ -35,12 +49,7 @@ impl Conforms for ImportKind {
 
     /// Rows in order, then rows out of order in so many runs that they are merged in passes, and a merge in several batches.
     fn job(engine: &Engine) -> NewJob<ImportArgs> {
-        let external = external(engine);
-        std::fs::create_dir_all(&external).unwrap();
-        let keys = (1..=200).chain(shuffled(300).into_iter().map(|key| key + 200));
-        std::fs::write(external.join("t.csv"), bench::csv(keys)).unwrap();
-        let table = table(&Catalog::open(engine).unwrap()).unwrap();
-        bench::plan(engine, &external, &table, &[], &["t.csv"], "skip=1", 0).unwrap()
+        job_of(engine, (1..=200).chain(shuffled(300).into_iter().map(|key| key + 200)))
     }
 
     fn published(engine: &Engine) -> BTreeMap<SpanId, SpanFamily> {
@@ -53,28 +62,41 @@ impl Conforms for ImportKind {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn import_conforms() {
+/// The durable steps of an undisturbed run.
+async fn steps_of(job: fn(&Engine) -> NewJob<ImportArgs>) -> Vec<String> {
     let test = TestJobs::new(|jobs| jobs.register(ImportKind::kind(jobs.engine()))).await;
     test.engine().crash().record();
-    let job = ImportKind::job(test.engine());
-    let id = test.jobs().submit::<ImportKind>(job).await.unwrap();
+    let id = test.jobs().submit::<ImportKind>(job(test.engine())).await.unwrap();
     assert_eq!(test.wait(id).await.state, State::Succeeded);
-    let points = test.engine().crash().recorded();
-    for point in [
+    test.engine().crash().recorded()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_conforms() {
+    let steps = steps_of(ImportKind::job).await;
+    for step in [
         "ingest.after_intent",
         "import.before_run_checkpoint",
         "import.after_pass",
         "import.before_publish",
     ] {
-        assert!(
-            points.iter().any(|passed| passed == point),
-            "{point} is not on the way: {points:?}"
-        );
+        assert!(steps.iter().any(|passed| passed == step), "{step} is not on the way: {steps:?}");
     }
     let tried = conformance::<ImportKind>().await;
     assert!(
         tried.checkpoints >= 6 && tried.crashes > 20 && tried.crashes_in_cancel > 5,
+        "{tried:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_of_sorted_rows_conforms() {
+    let steps = steps_of(sorted).await;
+    assert!(steps.iter().any(|step| step == "ingest.after_intent"), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.contains("run")), "nothing is sorted: {steps:?}");
+    let tried = conformance_of::<ImportKind>(sorted).await;
+    assert!(
+        tried.checkpoints >= 2 && tried.crashes > 10 && tried.crashes_in_cancel > 5,
         "{tried:?}"
     );
 }
