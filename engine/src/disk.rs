@@ -133,9 +133,7 @@ impl Disk for SystemDisk {
 impl DiskFile for File {
     fn allocate(&mut self, bytes: u64) -> io::Result<()> {
         match fallocate(&*self, FallocateFlags::empty(), 0, bytes) {
-            // The file system does not know how.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            // Also for want of space: writing would take the last of it.
+            Err(error) if must_be_written(error) => {}
             done => return done.map_err(io::Error::from),
         }
         let zeros = vec![0; ZEROS];
@@ -151,6 +149,11 @@ impl DiskFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
     }
+}
+
+/// Whether the file system does not know how to allocate. If it has no space, writing would take the last of it.
+fn must_be_written(error: Errno) -> bool {
+    matches!(error, Errno::OPNOTSUPP | Errno::NOSYS)
 }
 
 /// Free bytes on the file system that holds `path`.
@@ -253,6 +256,36 @@ mod tests {
             assert!(!path(name).exists());
         }
         assert_eq!(list(&SystemDisk, &path("outside")).unwrap(), [path("outside/kept")]);
+    }
+
+    #[test]
+    fn what_there_is_no_space_for_is_not_written() {
+        for error in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::IO] {
+            assert!(!must_be_written(error), "{error}");
+        }
+        assert!(must_be_written(Errno::OPNOTSUPP) && must_be_written(Errno::NOSYS));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large");
+        let mut file = SystemDisk.create(&path).unwrap();
+        assert!(file.allocate(1 << 60).is_err());
+        assert_eq!(path.metadata().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_was_made_and_not_synced_is_synced_when_it_is_opened() {
+        for made_durable in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = forgetful::ForgetfulDisk::default();
+            let store = folder.path().join("store");
+            // Whoever made it died before it was synced.
+            make_folders(&disk, &store).unwrap();
+            if made_durable {
+                make_durable_folder(&disk, &store).unwrap();
+            }
+            disk.off();
+            disk.on(forgetful::Lost::Everything).unwrap();
+            assert_eq!(store.exists(), made_durable);
+        }
     }
 
     #[test]

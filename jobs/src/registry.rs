@@ -8,7 +8,6 @@
 //! Dropping the last handle stops all drivers as [`Jobs::shutdown`] does, without waiting for them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cairn_engine::blocking::{self, Op};
@@ -35,7 +34,7 @@ use crate::list::{JobView, Reclaim};
 use crate::ownership::Ownership;
 use crate::progress::Progress;
 use crate::record::{Control, PayloadRecord};
-use crate::retention;
+use crate::retention::{self, FirstEnd};
 use crate::settings::Settings;
 use crate::slots::Slots;
 use crate::state::Standing;
@@ -92,8 +91,7 @@ pub(crate) struct Inner {
     pub(crate) events: broadcast::Sender<JobEvent>,
     /// A job ended.
     pub(crate) ended: Notify,
-    /// See [`Inner::take_first_end`]; `u64::MAX` for none.
-    first_end: AtomicU64,
+    pub(crate) first_end: FirstEnd,
     pub(crate) shutdown: CancellationToken,
     ids: IdSource,
     kinds: watch::Sender<Arc<Kinds>>,
@@ -135,7 +133,7 @@ impl Jobs {
             settings,
             events: broadcast::Sender::new(EVENTS_KEPT),
             ended: Notify::new(),
-            first_end: AtomicU64::new(u64::MAX),
+            first_end: FirstEnd::default(),
             shutdown,
             ids: IdSource::after(found.highest),
             kinds: watch::Sender::new(Arc::default()),
@@ -370,14 +368,8 @@ impl Inner {
     /// A job has ended, at that moment.
     pub(crate) fn forget(&self, id: JobId, finished: UnixMillis) {
         self.live().jobs.remove(&id);
-        self.first_end.fetch_min(finished.raw(), Ordering::SeqCst);
+        self.first_end.note(finished);
         self.ended.notify_one();
-    }
-
-    /// When the first of the jobs ended that ended since this was last asked.
-    pub(crate) fn take_first_end(&self) -> Option<UnixMillis> {
-        let first = self.first_end.swap(u64::MAX, Ordering::SeqCst);
-        (first != u64::MAX).then(|| UnixMillis::from_raw(first))
     }
 
     pub(crate) fn kind(&self, name: &str) -> Option<Arc<dyn ErasedKind>> {

@@ -4,6 +4,7 @@
 //! next job is due; it is woken by jobs that end and by settings.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cairn_engine::blocking::Op;
@@ -30,6 +31,29 @@ pub(crate) struct Due {
     blocked: bool,
 }
 
+/// The first of the ends of jobs that the task has not heard of. It counts from the end itself, however late it hears.
+#[derive(Debug)]
+pub(crate) struct FirstEnd(AtomicU64);
+
+impl FirstEnd {
+    /// A job has ended, at that moment.
+    pub(crate) fn note(&self, finished: UnixMillis) {
+        self.0.fetch_min(finished.raw(), Ordering::SeqCst);
+    }
+
+    /// When the first of the jobs ended that ended since this was last asked.
+    fn take(&self) -> Option<UnixMillis> {
+        let first = self.0.swap(u64::MAX, Ordering::SeqCst);
+        (first != u64::MAX).then(|| UnixMillis::from_raw(first))
+    }
+}
+
+impl Default for FirstEnd {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
 /// Runs until shutdown.
 pub(crate) async fn keep(inner: Arc<Inner>) {
     let mut settings = inner.settings.subscribe();
@@ -53,7 +77,7 @@ pub(crate) async fn keep(inner: Arc<Inner>) {
                 () = inner.shutdown.cancelled() => return,
                 () = inner.ended.notified() => {
                     let kept_for = inner.settings.get_duration("jobs.retention_time");
-                    let next = inner.take_first_end().map(|finished| finished.plus(kept_for));
+                    let next = inner.first_end.take().map(|finished| finished.plus(kept_for));
                     due.next = [due.next, next].into_iter().flatten().min();
                 }
                 _ = settings.changed() => break,
@@ -103,4 +127,22 @@ fn remove(inner: &Inner, id: JobId) -> Result<()> {
     // Keys of history outside of the known form stay for the doctor.
     debug_assert!(history::split_key(&history::key(id, 0)).is_some());
     inner.commit_step(RETENTION, batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_ends_that_were_not_heard_of_the_first_counts() {
+        let ends = FirstEnd::default();
+        assert_eq!(ends.take(), None);
+        for finished in [5, 3, 9] {
+            ends.note(UnixMillis::from_raw(finished));
+        }
+        assert_eq!(ends.take(), Some(UnixMillis::from_raw(3)));
+        assert_eq!(ends.take(), None, "it was heard of");
+        ends.note(UnixMillis::from_raw(11));
+        assert_eq!(ends.take(), Some(UnixMillis::from_raw(11)));
+    }
 }

@@ -28,6 +28,18 @@ async fn a_job_runs_publishes_and_leaves_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_is_the_answer_also_when_nothing_goes_on_any_more() {
+    let (test, _) = setup().await;
+    let id = submit(&test, "publish").await;
+    ends(&test, id, State::Succeeded).await;
+    test.jobs().shutdown().await;
+    for _ in 0..100 {
+        let view = test.jobs().wait(id).await.unwrap();
+        assert_eq!(view.state, State::Succeeded);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ingested_batches_become_visible_with_the_publish() {
     let (test, _) = setup().await;
     let id = submit(&test, "bulk ingest:3 publish").await;

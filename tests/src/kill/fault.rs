@@ -69,3 +69,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_runs_it_again() {
+        for target in ["crash", "soak"] {
+            let (faults, history) = (Vec::new(), Vec::new());
+            let failure =
+                Failure { seed: 7, round: 2, faults, history, target, store: PathBuf::new() };
+            let text = failure.to_string();
+            assert!(text.ends_with(&format!("again: CAIRN_KILL_SEED=7 make {target}")), "{text}");
+        }
+    }
+}
