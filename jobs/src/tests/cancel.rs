@@ -25,6 +25,26 @@ async fn until_blocked(stage: &super::kinds::Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_stores_in_one_process_do_not_know_of_each_other() {
+    let ((mut one, _), (two, stage)) = (setup().await, setup().await);
+    // Their spans and folders have the same ids.
+    let kept = submit(&two, "rows scratch put:4 block publish").await;
+    until_blocked(&stage).await;
+    let doomed = submit(&one, "rows scratch put:3 hold").await;
+    one.wait_for(doomed, State::Running).await;
+    assert_eq!(cancel(&one, doomed).await, CancelOutcome::Requested);
+    ends(&one, doomed, State::Canceled).await;
+    clean(&one).await;
+    one.crash().await;
+    assert!(two.jobs().get(doomed).await.unwrap().is_none());
+    stage.release();
+    ends(&two, kept, State::Succeeded).await;
+    assert_eq!(published_rows(two.engine()), [0, 1, 2, 3]);
+    clean(&two).await;
+    clean(&one).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_job_is_canceled_and_leaves_nothing() {
     let (test, _) = setup().await;
     for words in ["rows put:3 hold", "bulk ingest:2 hold", "rows scratch spin", "hold"] {
