@@ -27,7 +27,7 @@ async fn until_blocked(stage: &super::kinds::Stage) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_stores_in_one_process_do_not_know_of_each_other() {
     let ((mut one, _), (two, stage)) = (setup().await, setup().await);
-    // Their spans and folders have the same ids.
+    // Their jobs, spans and folders have the same ids.
     let kept = submit(&two, "rows scratch put:4 block publish").await;
     until_blocked(&stage).await;
     let doomed = submit(&one, "rows scratch put:3 hold").await;
@@ -36,7 +36,8 @@ async fn two_stores_in_one_process_do_not_know_of_each_other() {
     ends(&one, doomed, State::Canceled).await;
     clean(&one).await;
     one.crash().await;
-    assert!(two.jobs().get(doomed).await.unwrap().is_none());
+    assert_eq!(doomed, kept);
+    assert_eq!(two.jobs().get(kept).await.unwrap().unwrap().state, State::Running);
     stage.release();
     ends(&two, kept, State::Succeeded).await;
     assert_eq!(published_rows(two.engine()), [0, 1, 2, 3]);
