@@ -312,8 +312,13 @@ fn a_torn_log_of_this_life_that_came_back_does_not_matter() {
     assert!(!log.exists(), "all that was in it is in sorted files");
     engine.shutdown();
     drop(engine);
-    // As after a loss of power: cut, but the name is there again.
-    std::fs::write(&log, &torn[..torn.len() / 2]).unwrap();
+    // As after a loss of power: cut, in the middle of a batch, but the name is there again.
+    std::fs::write(&log, &torn[..torn.len() - 100]).unwrap();
+    let mark = read(&path).unwrap().unwrap();
+    let files: Vec<PathBuf> =
+        log_files(&path.join("data")).unwrap().into_iter().map(|(_, path)| path).collect();
+    let verdict = Scan::of(&files).unwrap().verdict(mark.synced);
+    assert!(matches!(verdict, Verdict::Damaged(_)), "the log alone does not tell: {verdict:?}");
     let engine = Engine::open(Options::small(&path)).unwrap();
     assert_eq!(rows(&engine, span), COMMITS);
     engine.shutdown();
