@@ -4,7 +4,8 @@
 //! Whatever makes, fills, links, cuts, syncs or removes one of them does so through [`Disk`], so that a test can let each
 //! such operation fail, or lose what was not synced: contents and names. So does listing where a name that is not found
 //! is taken for gone. Reading does not, nor asking for lengths, links and free space: nothing is lost by that, and what is
-//! read carries checksums. RocksDB's own files, staged ones too, have RocksDB's own seam; what queries spill needs none.
+//! read carries checksums. RocksDB's own files, staged ones too, have RocksDB's own seam; what queries spill needs none, nor does the
+//! mark of RocksDB's log (`log/mark.rs`), any part of which may be lost.
 
 use std::fmt;
 use std::fs::File;

@@ -193,6 +193,23 @@ fn a_log_that_is_gone_is_missed_and_one_that_was_flushed_is_not() {
 }
 
 #[test]
+fn a_death_between_opening_the_database_and_marking_it_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let span = store(&path, COMMITS);
+    let before = std::fs::read(path.join(LOG_MARK)).unwrap();
+    let engine = Engine::open(Options::small(&path)).unwrap();
+    engine.shutdown();
+    drop(engine);
+    // What was in the log is in sorted files, and the mark is still that of the life before.
+    assert_ne!(std::fs::read(path.join(LOG_MARK)).unwrap(), before);
+    std::fs::write(path.join(LOG_MARK), &before).unwrap();
+    let engine = Engine::open(Options::small(&path)).unwrap();
+    assert_eq!(rows(&engine, span), COMMITS);
+    engine.shutdown();
+}
+
+#[test]
 fn a_torn_log_of_an_earlier_life_that_came_back_does_not_matter() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
