@@ -5,6 +5,7 @@ use cairn_tests::bench::verdict::{self, Compared, PAIRS_MIN, Verdict};
 use serde_json::{Value, json};
 
 use crate::cancel::{AllCancels, Cancels, Moment, SIZE_FACTOR};
+use crate::cleanup::Cleanup;
 use crate::import::Imports;
 use crate::latency::Percentile;
 use crate::pairs::{STALL_MS, Size};
@@ -12,10 +13,16 @@ use crate::quiet::Quiet;
 use crate::repeat::{Gauge, Repeat};
 use crate::results::Results;
 use crate::strategy::Strategy;
+use crate::turns::Trials;
 
-/// How far idle pairs may disagree before a comparison is void.
-const P99_MARGIN: f64 = 0.10;
-const P999_MARGIN: f64 = 0.25;
+/// What the foreground's percentiles may be over idle during cleanup, and how far idle pairs may disagree before the comparison
+/// is void: by as much as is looked for.
+const LIMITS: [(Percentile, f64, f64); 2] =
+    [(Percentile::P99, 1.10, 0.10), (Percentile::P999, 1.25, 0.25)];
+
+/// The same of p99 beside an import.
+const IMPORT_LIMIT: f64 = 1.5;
+const IMPORT_MARGIN: f64 = 0.5;
 
 /// Fewer than these decide nothing: cancels of which one in a hundred may be slow, cancels of a size, trials.
 const CANCELS_MIN: usize = 100;
@@ -66,6 +73,7 @@ impl Aim {
 /// All aims of the parts that were run.
 pub(super) fn all(results: &Results) -> Vec<Aim> {
     let mut aims: Vec<Aim> = results.sizes.iter().flat_map(foreground).collect();
+    aims.extend(results.cleanups.iter().flat_map(cleanup));
     aims.extend(results.cancels.iter().flat_map(cancel));
     aims.extend(results.quiet.iter().map(written));
     aims.extend(results.quiet.iter().map(disk_back));
@@ -105,9 +113,7 @@ fn foreground(size: &Size) -> Vec<Aim> {
         }
         let about = |what: &str| format!("{what}, {}, {name}", strategy.name());
         let mut void = None;
-        for (percentile, limit, margin) in
-            [(Percentile::P99, 1.10, P99_MARGIN), (Percentile::P999, 1.25, P999_MARGIN)]
-        {
+        for (percentile, limit, margin) in LIMITS {
             let compared = Compared {
                 pairs: size.of(strategy).len(),
                 ratio: size.ratio(strategy, percentile),
@@ -130,6 +136,42 @@ fn foreground(size: &Size) -> Vec<Aim> {
         aims.push(Aim::new(1, what, found, limit, verdict));
     }
     aims
+}
+
+/// Aim 1: the same, with cleanup and idle in turns. Of windows as a whole, too: what is rare is in few turns.
+fn cleanup(cleanup: &Cleanup) -> Vec<Aim> {
+    let name = size_name(cleanup.size_mb);
+    let (undos, control) = (&cleanup.undos, &cleanup.control);
+    let (mut aims, mut void) = (Vec::new(), None);
+    for (percentile, limit, margin) in LIMITS {
+        let [turns, windows] = in_turns(undos, control, percentile, margin);
+        let idle = turns.at_most(f64::INFINITY);
+        void = void.or(Some(idle).filter(|verdict| *verdict != Verdict::Held));
+        for (compared, scale) in [(turns, "turns"), (windows, "windows of turns")] {
+            let what = format!("foreground {}, {scale}, by files, {name}", percentile.name());
+            let (found, limit_text) = (ratio(compared.ratio), format!("{limit:.2}x idle"));
+            aims.push(Aim::new(1, what, found, limit_text, compared.at_most(limit)));
+        }
+    }
+    let (own, alone) = (undos.stalls(), control.stalls());
+    let what = format!("stalls above {STALL_MS:.0} ms, turns, by files, {name}");
+    let found = format!("{} of {}", own.0, own.1);
+    let limit = format!("{} of {}", alone.0, alone.1);
+    let verdict = void.unwrap_or_else(|| verdict::stalls(own, alone));
+    aims.push(Aim::new(1, what, found, limit, verdict));
+    aims
+}
+
+/// Work and idle in turns: of turns, and of windows of them.
+fn in_turns(work: &Trials, control: &Trials, percentile: Percentile, margin: f64) -> [Compared; 2] {
+    let compared = |of: fn(&Trials, Percentile) -> Option<Interval>| Compared {
+        pairs: work.count(),
+        ratio: of(work, percentile),
+        control: of(control, percentile),
+        control_pairs: control.count(),
+        margin,
+    };
+    [compared(Trials::of_turns), compared(Trials::of_windows)]
 }
 
 /// Aim 2: how long a cancel takes.
@@ -184,8 +226,10 @@ fn import(imports: &Imports) -> Vec<Aim> {
         ratio: beside,
         control,
         control_pairs: imports.rounds(),
-        margin: P99_MARGIN,
+        margin: IMPORT_MARGIN,
     };
+    let [turns, windows] =
+        in_turns(&imports.turns, &imports.control, Percentile::P99, IMPORT_MARGIN);
     let found = imports.rate_ratio();
     let verdict = verdict::at_least(found, 0.95, imports.trials(), TRIALS_MIN);
     vec![
@@ -194,7 +238,21 @@ fn import(imports: &Imports) -> Vec<Aim> {
             "foreground p99 during an import",
             ratio(beside),
             "1.50x idle",
-            compared.at_most(1.5),
+            compared.at_most(IMPORT_LIMIT),
+        ),
+        Aim::new(
+            5,
+            "foreground p99, turns",
+            ratio(turns.ratio),
+            "1.50x idle",
+            turns.at_most(IMPORT_LIMIT),
+        ),
+        Aim::new(
+            5,
+            "foreground p99, windows of turns",
+            ratio(windows.ratio),
+            "1.50x idle",
+            windows.at_most(IMPORT_LIMIT),
         ),
         Aim::new(
             5,

@@ -13,6 +13,8 @@ use crate::strategy::Strategy;
 pub(super) enum Part {
     /// A doomed job undone in each way, beside a foreground (aim 1).
     Strategies,
+    /// Cairn's cleanup in turns with idle, beside a foreground: many pairs in each undo (aim 1).
+    Turns,
     /// How long a cancel takes (aim 2).
     Cancel,
     /// Cleanup without a foreground: bytes written, time until the disk is back (aims 3 and 4).
@@ -47,6 +49,9 @@ pub(super) struct Arguments {
     /// Pairs of an idle window and one with an undo, for each strategy and size [10]
     #[arg(long)]
     pairs: Option<usize>,
+    /// Pairs of a turn of cleanup and an idle one, for each size: so many undos as it takes, and no less than there are pairs [1200]
+    #[arg(long)]
+    turns: Option<usize>,
     /// Parts to run [all]
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
@@ -111,6 +116,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) sizes_mb: Vec<u64>,
     pub(super) pairs: usize,
+    /// Pairs of turns.
+    pub(super) turns: usize,
     pub(super) threads: usize,
     /// Measurements that may be made again, for each that was asked for.
     pub(super) again: usize,
@@ -168,6 +175,7 @@ impl Arguments {
             seed: self.seed,
             sizes_mb: if self.size_mb.is_empty() { sizes } else { self.size_mb.clone() },
             pairs: count(self.pairs, 10, 2),
+            turns: count(self.turns, 1200, 1),
             threads: count(self.threads, 8, 2),
             again: self.again.unwrap_or(2),
             load: self.load.unwrap_or(0.5).clamp(0.01, 1.0),

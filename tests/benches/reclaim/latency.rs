@@ -114,20 +114,17 @@ impl Recorded {
             self.stolen_at.get(next).is_none_or(|moment| *moment > due + CALM_AFTER)
         };
         let calm = self.samples.iter().filter(is_calm);
-        let mut latencies: Vec<u32> = calm.map(|sample| sample.latency).collect();
-        latencies.sort_unstable();
-        let at = |part: f64| {
-            let rank = (part * latencies.len() as f64).ceil() as usize;
-            latencies.get(rank.max(1) - 1).map_or(0.0, |units| f64::from(*units) / UNITS_PER_MS)
+        percentiles(calm.map(|sample| sample.latency).collect())
+    }
+
+    /// The latencies of the operations that were due in these parts of the window: from, until.
+    pub(super) fn within(&self, parts: &[(Duration, Duration)]) -> Latency {
+        let tenths = |time: Duration| u32::try_from(time.as_micros() / 100).unwrap_or(u32::MAX);
+        let place = |time| self.samples.partition_point(|sample| sample.due < tenths(time));
+        let of_part = |(from, until): &(Duration, Duration)| {
+            self.samples.get(place(*from)..place(*until)).unwrap_or_default()
         };
-        Latency {
-            operations: latencies.len() as u64,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
-            p999_ms: at(0.999),
-            max_ms: at(1.0),
-            ..Latency::default()
-        }
+        percentiles(parts.iter().flat_map(of_part).map(|sample| sample.latency).collect())
     }
 
     /// Puts the samples in the order in which they were due.
@@ -176,6 +173,23 @@ impl Recorded {
             slots.push(((slot as f64 + 0.5) * seconds, f64::from(latency) / UNITS_PER_MS));
         }
         slots
+    }
+}
+
+/// Percentiles of latencies in tenths of a microsecond, and nothing else.
+fn percentiles(mut latencies: Vec<u32>) -> Latency {
+    latencies.sort_unstable();
+    let at = |part: f64| {
+        let rank = (part * latencies.len() as f64).ceil() as usize;
+        latencies.get(rank.max(1) - 1).map_or(0.0, |units| f64::from(*units) / UNITS_PER_MS)
+    };
+    Latency {
+        operations: latencies.len() as u64,
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        p999_ms: at(0.999),
+        max_ms: at(1.0),
+        ..Latency::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `make bench-reclaim`: what a cancelled job costs everybody else, against the usual ways of undoing one.
 //!
-//! Seven parts (see [`arguments::Part`]), each measured in interleaved pairs or repetitions, because idle
+//! Eight parts (see [`arguments::Part`]), each measured in interleaved pairs or repetitions, because idle
 //! latencies of one machine differ from minute to minute by more than what is looked for. Results: a table
 //! for people, all numbers as JSON, and plots. A missed aim is a result and not an error: the exit status
 //! only says whether the program worked.
@@ -8,6 +8,7 @@
 mod aims;
 mod arguments;
 mod cancel;
+mod cleanup;
 mod cost;
 mod cut;
 mod disk;
@@ -30,6 +31,7 @@ mod results;
 mod sql;
 mod store;
 mod strategy;
+mod turns;
 mod waits;
 mod window;
 
@@ -39,6 +41,7 @@ use std::process::ExitCode;
 use arguments::{Arguments, Part, Plan};
 use cancel::AllCancels;
 use clap::Parser as _;
+use cleanup::Cleanup;
 use cost::Cost;
 use cut::Cut;
 use import::Imports;
@@ -90,6 +93,7 @@ fn measure(
         machine,
         seed: plan.seed,
         sizes: Vec::new(),
+        cleanups: Vec::new(),
         quiet: Vec::new(),
         cancels: None,
         imports: None,
@@ -103,11 +107,14 @@ fn measure(
     if plan.includes(Part::Cut) {
         results.cut = Some(Cut::measure(folder, plan, progress)?);
     }
-    if plan.includes(Part::Strategies) || plan.includes(Part::Quiet) {
+    if [Part::Strategies, Part::Turns, Part::Quiet].into_iter().any(|part| plan.includes(part)) {
         let stores = Stores::make(folder, plan, progress)?;
         for &size_mb in &plan.sizes_mb {
             if plan.includes(Part::Quiet) {
                 results.quiet.push(Quiet::measure(&stores, plan, size_mb, progress)?);
+            }
+            if plan.includes(Part::Turns) {
+                results.cleanups.push(Cleanup::measure(&stores, plan, size_mb, progress)?);
             }
             if plan.includes(Part::Strategies) {
                 results.sizes.push(stores.measure(plan, size_mb, progress)?);

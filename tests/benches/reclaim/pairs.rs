@@ -173,7 +173,7 @@ pub(super) struct Stores {
     plain: Store,
     paced: Store,
     /// Operations per second: a part of the lower of the two peaks.
-    rate: f64,
+    pub(super) rate: f64,
 }
 
 impl Stores {

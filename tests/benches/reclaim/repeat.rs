@@ -1,14 +1,15 @@
 //! Thousands of small imports, each cancelled: what of them is still felt afterwards.
 //!
 //! The store holds a table. Its reads are compared with those of a store that has never seen a job, in
-//! turns. Everything that could grow is read again and again on the way. Ended jobs are kept for a short time only:
-//! what is asked to be kept has to grow.
+//! turns. Everything that could grow is read again and again on the way. Ended jobs are kept for a short time only, and the block
+//! cache does not count: what is asked to be kept has to grow. Neither do the first imports, in which write buffers and pools
+//! fill that every store has.
 
 use std::ops::Bound;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cairn_engine::{Engine, Options, OwnerId};
+use cairn_engine::{Engine, MemoryUse, Options, OwnerId};
 use cairn_jobs::{ControlOptions, Jobs, JobsOptions, NewJob, State};
 use cairn_tests::Random;
 use cairn_tests::bench::statistics::{Interval, bootstrap_median};
@@ -28,6 +29,10 @@ const TABLE_ROWS: u64 = 100_000;
 
 /// How long an ended job is kept: a small part of the run.
 const RETENTION: &str = "10s";
+
+/// Imports before the first reading: a store that works has its buffers.
+const WARMUP: u64 = 2000;
+const WARMUP_SMOKE: u64 = 20;
 
 /// Readings of the gauges on the way.
 const READINGS: u64 = 50;
@@ -57,7 +62,7 @@ impl Gauge {
             Self::Staging => "staging folders",
             Self::Manifest => "MANIFEST",
             Self::OpenFiles => "open files",
-            Self::Memory => "memory",
+            Self::Memory => "memory but for the block cache",
         }
     }
 
@@ -86,7 +91,7 @@ impl Gauge {
             Self::Staging => entries(&engine.path().join("staging")),
             Self::Manifest => manifest_bytes(engine),
             Self::OpenFiles => entries(Path::new("/proc/self/fd")),
-            Self::Memory => resident_bytes(),
+            Self::Memory => resident_bytes().saturating_sub(engine.memory_use().block_cache_bytes),
         };
         Ok(number as f64)
     }
@@ -96,8 +101,10 @@ impl Gauge {
 pub(super) struct Repeat {
     pub(super) cycles: u64,
     pub(super) seconds: f64,
-    /// By gauge, in the order of [`Gauge::ALL`]; the first reading is before the first import.
+    /// By gauge, in the order of [`Gauge::ALL`]; the first reading is after the imports that do not count.
     readings: Vec<Vec<f64>>,
+    /// What the store holds of the memory, at the same moments.
+    memory: Vec<MemoryUse>,
     /// Seconds on the used store over seconds on the fresh one.
     point_reads: Vec<f64>,
     scans: Vec<f64>,
@@ -127,17 +134,23 @@ impl Repeat {
             cycles: plan.cycles,
             seconds: 0.0,
             readings: vec![Vec::new(); Gauge::ALL.len()],
+            memory: Vec::new(),
             point_reads: Vec::new(),
             scans: Vec::new(),
             seed: plan.seed,
         };
+        let warmup = if plan.smoke { WARMUP_SMOKE } else { WARMUP };
+        progress.say("filling what every store fills");
+        for cycle in 0..warmup {
+            cancelled_import(&jobs, &written, plan, cycle).await?;
+        }
         let began = Instant::now();
         for cycle in 0..plan.cycles {
             if cycle.is_multiple_of((plan.cycles / READINGS).max(1)) {
                 repeat.read_gauges(&used)?;
                 progress.say(&format!("{cycle} imports cancelled"));
             }
-            cancelled_import(&jobs, &written, plan, cycle).await?;
+            cancelled_import(&jobs, &written, plan, warmup + cycle).await?;
             progress.step();
         }
         repeat.read_gauges(&used)?;
@@ -156,6 +169,7 @@ impl Repeat {
         for (gauge, readings) in Gauge::ALL.into_iter().zip(&mut self.readings) {
             readings.push(gauge.read(engine)?);
         }
+        self.memory.push(engine.memory_use());
         Ok(())
     }
 
@@ -189,11 +203,25 @@ impl Repeat {
         Ok(())
     }
 
-    /// The readings of a gauge after the first import.
+    /// The readings of a gauge.
     pub(super) fn readings(&self, gauge: Gauge) -> &[f64] {
         let place = Gauge::ALL.iter().position(|other| *other == gauge);
         let readings = place.and_then(|place| self.readings.get(place));
-        readings.and_then(|readings| readings.get(1..)).unwrap_or_default()
+        readings.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What the store held of the memory at most: in the first fifth of the run, and in the last.
+    pub(super) fn memory(&self) -> [(&'static str, u64, u64); 3] {
+        let fifth = self.memory.len() / 5;
+        let most = |part: &[MemoryUse], of: fn(&MemoryUse) -> u64| part.iter().map(of).max();
+        let early = self.memory.get(..fifth).unwrap_or_default();
+        let late = self.memory.get(self.memory.len() - fifth..).unwrap_or_default();
+        let parts: [(_, fn(&MemoryUse) -> u64); 3] = [
+            ("write buffers", |memory| memory.write_buffer_bytes),
+            ("block cache", |memory| memory.block_cache_bytes),
+            ("open files", |memory| memory.table_reader_bytes),
+        ];
+        parts.map(|(name, of)| (name, most(early, of).unwrap_or(0), most(late, of).unwrap_or(0)))
     }
 
     /// Repetitions of the comparison.
@@ -213,10 +241,16 @@ impl Repeat {
         let gauges = Gauge::ALL.into_iter().zip(&self.readings);
         let gauges: serde_json::Map<String, Value> =
             gauges.map(|(gauge, readings)| (gauge.name().to_owned(), json!(readings))).collect();
+        let of = |part: fn(&MemoryUse) -> u64| self.memory.iter().map(part).collect::<Vec<u64>>();
         json!({
             "cycles": self.cycles,
             "seconds": self.seconds,
             "readings": gauges,
+            "memory": {
+                "write_buffers": of(|memory| memory.write_buffer_bytes),
+                "block_cache": of(|memory| memory.block_cache_bytes),
+                "table_readers": of(|memory| memory.table_reader_bytes),
+            },
             "point_read_ratios": self.point_reads,
             "scan_ratios": self.scans,
         })

@@ -1,7 +1,10 @@
 //! The results as text for a terminal of 100 columns.
 
+use cairn_tests::bench::statistics::Interval;
+
 use crate::aims::{Aim, size_name};
 use crate::cancel::{AllCancels, Cancels, Moment};
+use crate::cleanup::Cleanup;
 use crate::host::reason;
 use crate::import::Imports;
 use crate::latency::Percentile;
@@ -9,6 +12,7 @@ use crate::pairs::{Calm, Pair, STALL_MS, Size};
 use crate::quiet::Quiet;
 use crate::results::Results;
 use crate::strategy::Strategy;
+use crate::turns::Trials;
 use crate::window::Window;
 
 /// Width of the first column.
@@ -20,6 +24,7 @@ pub(super) fn text(results: &Results, aims: &[Aim]) -> String {
         vec!["Reclaim: what a cancelled job costs everybody else".to_owned(), String::new()];
     lines.extend(results.machine.lines());
     results.sizes.iter().for_each(|size| strategies(&mut lines, size));
+    results.cleanups.iter().for_each(|found| cleanups(&mut lines, found));
     results.cancels.iter().for_each(|all| cancels(&mut lines, all));
     if !results.quiet.is_empty() {
         quiet(&mut lines, &results.quiet);
@@ -32,6 +37,13 @@ pub(super) fn text(results: &Results, aims: &[Aim]) -> String {
             repeat.cycles,
             repeat.seconds,
             repeat.seconds * 1000.0 / repeat.cycles as f64
+        ));
+        let parts = repeat.memory().map(|(name, early, late)| {
+            format!("{name} {} > {}", megabytes(early as f64), megabytes(late as f64))
+        });
+        lines.push(format!(
+            "of the memory the store holds, first > last fifth: {}",
+            parts.join(", ")
         ));
     }
     if let Some(cost) = &results.cost {
@@ -84,10 +96,7 @@ fn latencies(lines: &mut Vec<String>, size: &Size) {
             let undo = size.median(strategy, |pair| percentile.of(&pair.undo.latency));
             let (idle, undo) = (idle.unwrap_or(0.0), undo.unwrap_or(0.0));
             medians.push_str(&format!("{:>18}", format!("{} > {}", short(idle), short(undo))));
-            let ratio = size.ratio(strategy, percentile).map_or_else(String::new, |ratio| {
-                format!("{}x [{},{}]", short(ratio.median), short(ratio.low), short(ratio.high))
-            });
-            ratios.push_str(&format!("{ratio:>18}"));
+            ratios.push_str(&format!("{:>18}", spread(size.ratio(strategy, percentile))));
         }
         let (aside, all) = size.with_aside(strategy, Percentile::P99);
         lines.push(format!("{:<NAME$}{medians}", strategy.name()));
@@ -185,6 +194,51 @@ fn moment(pairs: &[&Pair], of: fn(&Pair) -> Option<f64>) -> String {
     }
 }
 
+/// Cleanup in turns with idle.
+fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
+    lines.push(String::new());
+    lines.push(format!(
+        "A job of {} cancelled at half, its cleanup in turns with idle: foreground {:.0} operations/s",
+        size_name(cleanup.size_mb),
+        cleanup.rate
+    ));
+    turns(lines, [("nothing (control)", &cleanup.control), ("Cairn by files", &cleanup.undos)]);
+}
+
+/// The control and the work in turns: a line of milliseconds of each, and the ratios of turns and of windows.
+fn turns(lines: &mut Vec<String>, [control, work]: [(&str, &Trials); 2]) {
+    let columns: String =
+        Percentile::ALL.iter().map(|percentile| format!("{:>18}", percentile.name())).collect();
+    lines.push(format!("{:<NAME$}{columns}", ""));
+    for (name, of) in [control, work] {
+        let line = |cell: &dyn Fn(Percentile) -> String| -> String {
+            Percentile::ALL.iter().map(|percentile| format!("{:>18}", cell(*percentile))).collect()
+        };
+        let medians = line(&|percentile| {
+            let [idle, work] = of.medians(percentile).map(short);
+            format!("{idle} > {work}")
+        });
+        lines.push(format!("{name:<NAME$}{medians}"));
+        for (what, ratios) in [
+            (format!("  {} pairs of turns", of.pairs()), line(&|at| spread(of.of_turns(at)))),
+            (format!("  {} whole windows", of.count()), line(&|at| spread(of.of_windows(at)))),
+        ] {
+            lines.push(format!("{what:<NAME$}{ratios}"));
+        }
+    }
+    lines.push(format!(
+        "{} in a second of its turns; {:.1} % of what was done was done in idle turns",
+        megabytes(work.1.rate()),
+        work.1.idle_part() * 100.0
+    ));
+}
+
+fn spread(ratio: Option<Interval>) -> String {
+    ratio.map_or_else(String::new, |Interval { low, median, high }| {
+        format!("{}x [{},{}]", short(median), short(low), short(high))
+    })
+}
+
 fn cancels(lines: &mut Vec<String>, all: &AllCancels) {
     lines.push(String::new());
     lines.push(
@@ -194,17 +248,17 @@ fn cancels(lines: &mut Vec<String>, all: &AllCancels) {
     let columns: String =
         Moment::ALL.iter().map(|moment| format!("{:>20}", moment.name())).collect();
     lines.push(format!("{:<20}{columns}", ""));
-    let spread = |of: &Cancels, moment| {
+    let times = |of: &Cancels, moment| {
         let at = |part| of.at(moment, part).map_or_else(|| "-".to_owned(), short);
         format!("{} / {} / {}", at(0.5), at(0.99), at(1.0))
     };
     for of in all.each() {
         let columns: String =
-            Moment::ALL.iter().map(|moment| format!("{:>20}", spread(of, *moment))).collect();
+            Moment::ALL.iter().map(|moment| format!("{:>20}", times(of, *moment))).collect();
         lines.push(format!("{:<20}{columns}", format!("{} ({})", of.name, of.count())));
     }
     let before = Moment::SyncBefore;
-    let alone = all.each().map(|of| format!("{} {}", of.name, spread(of, before)));
+    let alone = all.each().map(|of| format!("{} {}", of.name, times(of, before)));
     lines.push(format!("{}: {}", before.name(), alone.join("; ")));
     for of in all.each() {
         if of.aside() > 0 {
@@ -242,6 +296,8 @@ fn imports(lines: &mut Vec<String>, imports: &Imports) {
         let medians = format!("{idle} > {import}");
         lines.push(format!("{:<8}{medians:>20}{ratio:>30}{again:>30}", percentile.name()));
     }
+    lines.push("In turns:".to_owned());
+    turns(lines, [("no import", &imports.control), ("an import", &imports.turns)]);
     for (name, waits) in ["idle", "import"].into_iter().zip(imports.slowest()) {
         let [all, processor, read, update] =
             [waits.sum(), waits.processor, waits.read, waits.update]

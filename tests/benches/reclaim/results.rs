@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::aims::Aim;
 use crate::cancel::AllCancels;
+use crate::cleanup::Cleanup;
 use crate::cost::Cost;
 use crate::cut::Cut;
 use crate::import::Imports;
@@ -17,6 +18,7 @@ pub(super) struct Results {
     pub(super) machine: Machine,
     pub(super) seed: u64,
     pub(super) sizes: Vec<Size>,
+    pub(super) cleanups: Vec<Cleanup>,
     pub(super) quiet: Vec<Quiet>,
     pub(super) cancels: Option<AllCancels>,
     pub(super) imports: Option<Imports>,
@@ -32,6 +34,7 @@ impl Results {
             "machine": self.machine.to_json(),
             "seed": self.seed,
             "strategies": self.sizes.iter().map(Size::to_json).collect::<Vec<_>>(),
+            "cleanup_in_turns": self.cleanups.iter().map(Cleanup::to_json).collect::<Vec<_>>(),
             "quiet": self.quiet.iter().map(Quiet::to_json).collect::<Vec<_>>(),
             "cancel": self.cancels.as_ref().map(AllCancels::to_json),
             "import": self.imports.as_ref().map(Imports::to_json),

@@ -178,7 +178,7 @@ impl Strategy {
 
 /// What is to be undone.
 pub(super) struct Doomed {
-    owner: OwnerId,
+    pub(super) owner: OwnerId,
     span: SpanRef,
     /// The column family of its own, if it has one.
     family: Option<String>,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::disk::{Io, folder_blocks};
 use crate::foreground::{Arrival, Load};
 use crate::governed;
-use crate::latency::{Course, Latency};
+use crate::latency::{Course, Latency, Recorded};
 use crate::store::Store;
 use crate::strategy::{Doomed, Strategy};
 
@@ -90,10 +90,11 @@ pub(super) struct Length {
 /// # Errors
 /// An operation of the foreground that failed.
 pub(super) fn idle(store: &Store, arrival: Arrival, length: Duration) -> Result<Window, String> {
-    measure(store, arrival, |_| {
+    let (window, _) = measure(store, arrival, |_| {
         std::thread::sleep(length);
         Ok(Undone::default())
-    })
+    })?;
+    Ok(window)
 }
 
 /// The foreground beside an undo: until the disk is back, within the bounds of `length`. Returns when the
@@ -140,23 +141,26 @@ pub(super) fn undo(
             }
             thread.join().map_err(|_| "the undo panicked".to_owned())??;
         }
-        window
+        window.map(|(window, _)| window)
     })
 }
 
 /// When something was undone, from the beginning of the window.
 #[derive(Default)]
-struct Undone {
-    gone: Option<Duration>,
-    back: Option<Duration>,
+pub(super) struct Undone {
+    pub(super) gone: Option<Duration>,
+    pub(super) back: Option<Duration>,
 }
 
-/// Runs `what` beside the foreground and the looks. It is called when the window begins, and ends it.
-fn measure(
+/// Runs `what` beside the foreground and the looks. It is called when the window begins, and ends it. Answers each operation, too.
+///
+/// # Errors
+/// An operation of the foreground, or `what`, that failed.
+pub(super) fn measure(
     store: &Store,
     arrival: Arrival,
     what: impl FnOnce(Instant) -> Result<Undone, String>,
-) -> Result<Window, String> {
+) -> Result<(Window, Recorded), String> {
     let load = Load::start(&store.engine, &store.table, arrival);
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -171,7 +175,7 @@ fn measure(
         let io = Io::of_process().since(before).since(recorded.io);
         let looks = looks.join().map_err(|_| "the looking thread panicked".to_owned())?;
         let undone = undone?;
-        Ok(Window {
+        let window = Window {
             seconds,
             latency: recorded.latency(),
             calm: recorded.calm(),
@@ -184,7 +188,8 @@ fn measure(
             back_seconds: undone.back.map(|back| back.as_secs_f64()),
             governor: governed::status(&store.engine),
             decisions: looks.decisions,
-        })
+        };
+        Ok((window, recorded))
     })
 }
 

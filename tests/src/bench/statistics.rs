@@ -62,6 +62,18 @@ pub fn bootstrap_median(values: &[f64], seed: u64) -> Option<Interval> {
     Some(interval(median, || median_of_drawn(values, &mut random)))
 }
 
+/// The median of the values of all groups, with its 95 % interval by percentile bootstrap of whole groups: values of one group
+/// may have more to do with each other than with those of another. `None` without values.
+#[must_use]
+pub fn bootstrap_median_of_groups(groups: &[Vec<f64>], seed: u64) -> Option<Interval> {
+    let median_of_all = median(&groups.concat())?;
+    let mut random = Random::new(seed);
+    let mut draw = |_| groups.get(random.below(groups.len() as u64) as usize).cloned();
+    Some(interval(median_of_all, || {
+        median(&(0..groups.len()).filter_map(&mut draw).collect::<Vec<_>>().concat())
+    }))
+}
+
 /// The median of some values over that of others, with its 95 % interval by percentile bootstrap of both. `None` without
 /// values on either side.
 #[must_use]
@@ -135,6 +147,26 @@ mod tests {
         assert!(bootstrap_ratio(&values(2.0), &values(2.0), 1).unwrap().agrees_with_one(0.1));
         assert_eq!(bootstrap_ratio(&[], &[1.0], 1), None);
         assert_eq!(bootstrap_ratio(&[1.0], &[], 1), None);
+    }
+
+    #[test]
+    fn groups_that_agree_with_themselves_and_not_with_others_give_a_wider_interval() {
+        let groups = |shift: f64| -> Vec<Vec<f64>> {
+            let group = |group: u32| {
+                (0..20).map(|n| shift * f64::from(group % 2) + f64::from(n) / 20.0).collect()
+            };
+            (0..10).map(group).collect()
+        };
+        let width = |groups: &[Vec<f64>]| {
+            let interval = bootstrap_median_of_groups(groups, 1).unwrap();
+            assert!(interval.low <= interval.median && interval.median <= interval.high);
+            interval.high - interval.low
+        };
+        let alone = bootstrap_median(&groups(1.0).concat(), 1).unwrap();
+        assert!(width(&groups(1.0)) > 2.0 * (alone.high - alone.low), "{alone:?}");
+        assert!(width(&groups(0.0)) < 0.2);
+        assert_eq!(bootstrap_median_of_groups(&[], 1), None);
+        assert_eq!(bootstrap_median_of_groups(&[Vec::new()], 1), None);
     }
 
     #[test]
