@@ -64,8 +64,9 @@ class Pace {
 
 // One file of the trash. RocksDB's file manager cuts it by a chunk that is fixed for good. Freeing
 // blocks, and discarding them, holds up whoever reads meanwhile for as long as it takes, which is
-// in proportion to the bytes; so a chunk is cut in steps, small ones while somebody reads. Each
-// step is synced, or a journal would free the blocks of all of them at once.
+// in proportion to the bytes; so a chunk is cut in steps, small ones while somebody reads. They are
+// synced again and again, or a journal would free the blocks of all of them at once; not each of the
+// small ones, because a sync holds up everybody's own.
 class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   TrashFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, uint64_t size,
@@ -79,21 +80,30 @@ class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
       const uint64_t step = std::min(size_ - size, pace_.step_bytes());
       rocksdb::IOStatus status =
           FSWritableFileOwnerWrapper::Truncate(size_ - step, options, dbg);
-      if (status.ok()) status = FSWritableFileOwnerWrapper::Fsync(options, dbg);
       if (!status.ok()) return status;
       size_ -= step;
+      unsynced_ += step;
+      if (unsynced_ >= kSyncBytes || size_ <= size) {
+        unsynced_ = 0;
+        status = FSWritableFileOwnerWrapper::Fsync(options, dbg);
+        if (!status.ok()) return status;
+      }
       pace_.Rest(began, step);
     }
     return rocksdb::IOStatus::OK();
   }
 
-  // Every step is synced.
+  // What was cut is synced.
   rocksdb::IOStatus Fsync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override {
     return rocksdb::IOStatus::OK();
   }
 
  private:
+  // What a journal may have to free at once.
+  static constexpr uint64_t kSyncBytes = 4 << 20;
+
   uint64_t size_;
+  uint64_t unsynced_ = 0;
   const Pace& pace_;
 };
 

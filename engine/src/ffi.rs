@@ -271,8 +271,8 @@ pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
 /// Ends [`compact_files`] from another thread, and lets none begin.
 ///
 /// RocksDB looks at the flag of a compaction of named files only before it begins. What ends one that runs is
-/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself begin again with the next flush or
-/// compaction of their family.
+/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself would begin again with the next flush of
+/// their family, which may never come.
 #[derive(Debug)]
 pub(crate) struct CompactionStop {
     flag: NonNull<c_uchar>,
@@ -303,13 +303,20 @@ impl CompactionStop {
     /// Ends the compaction that runs, if one does, and waits for that. It looks whether it shall end once in a thousand
     /// rows that it keeps: mostly some milliseconds, at worst as long as it takes. Set the flag before: a compaction that is
     /// about to begin looks at it, under the lock that this waits for, before it counts as running.
-    pub(crate) fn end_running(&self) {
+    /// Those of RocksDB's own begin again at once in these families; a database that is about to be closed needs none.
+    pub(crate) fn end_running(&self, families: &[&str]) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(db) = running {
-            // SAFETY: the database outlives both calls.
-            unsafe {
-                rocksdb_abort_all_compactions(db.as_raw_ptr());
-                rocksdb_resume_all_compactions(db.as_raw_ptr());
+        let Some(db) = running else { return };
+        // SAFETY: the database outlives both calls.
+        unsafe {
+            rocksdb_abort_all_compactions(db.as_raw_ptr());
+            rocksdb_resume_all_compactions(db.as_raw_ptr());
+        }
+        for name in families {
+            let family = db.cf_handle(name);
+            let looked = family.map_or(Ok(()), |family| look_for_compactions(&db, &family));
+            if let Err(error) = looked {
+                tracing::warn!(family = name, %error, "compactions wait for the next flush");
             }
         }
     }
@@ -404,6 +411,31 @@ pub(crate) fn compact_files(
         }
         other => other,
     })
+}
+
+/// Lets RocksDB look whether a family needs a compaction, as it does by itself after a flush only, and not after one of its own was ended.
+///
+/// It is told that a range may be worth it in which there is no key: it marks no file, and looks (db_impl_experimental.cc).
+///
+/// # Errors
+/// A storage error.
+fn look_for_compactions(db: &DB, family: &impl AsColumnFamilyRef) -> Result<()> {
+    const NO_KEY: [u8; 32] = [0xff; 32];
+    let (key, length) = (NO_KEY.as_ptr().cast(), NO_KEY.len());
+    let mut error = std::ptr::null_mut();
+    // SAFETY: database, family and key outlive the call.
+    unsafe {
+        sys::rocksdb_suggest_compact_range_cf(
+            db.as_raw_ptr(),
+            family.inner(),
+            key,
+            length,
+            key,
+            length,
+            &raw mut error,
+        );
+        check(error)
+    }
 }
 
 /// A snapshot that keeps its database alive.
@@ -582,3 +614,7 @@ impl FaultyDisk {
         assert_eq!(unsafe { cairn_faulty_disk_on(self.raw.as_ptr()) }, 0, "what was lost is lost");
     }
 }
+
+#[cfg(test)]
+#[path = "ffi_test.rs"]
+mod tests;

@@ -13,7 +13,7 @@
 //! | one foreground operation that stalls | halve |
 //! | level 0 half full, or half of the compaction debt that RocksDB allows | halve |
 //! | RocksDB delays or stops writes, or nearly all of that debt | down to the least, for two seconds |
-//! | freeing a piece of a file takes long | no more is freed for four times as long ([`Steps::rest`]) |
+//! | freeing a piece of a file takes long | no more is freed for nine times as long ([`Steps::rest`]) |
 //! | free space below the floor | reclaim does not wait for anything |
 //! | a view, snapshot or checkpoint is older than [`GovernorLimits::reader_age_max`] | none of the rates: it is reported, once |
 //!
@@ -277,10 +277,11 @@ impl Steps {
     }
 
     /// After a step nothing is freed for at least so many times as long as it took, whatever the rate: a disk that is slow
-    /// is not kept busy.
+    /// is not kept busy. A tenth of its time may be ours: with a fifth the foreground's p99 was 1.20x of idle
+    /// (docs/benchmarks.md).
     pub(crate) const fn rest(self) -> u32 {
         match self {
-            Self::Shared => 4,
+            Self::Shared => 9,
             Self::Alone => 0,
         }
     }

@@ -21,6 +21,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::batch::{Batch, Sync};
 use crate::error::{EngineError, Result};
+use crate::family::Family;
 use crate::ffi::CompactionStop;
 use crate::id::SpanId;
 use crate::open::{Engine, WeakEngine};
@@ -211,8 +212,8 @@ impl ReclaimHandle {
 
     /// Pauses or resumes all reclaim. A compaction that is under way ends early, another step first; what RocksDB has in its trash stands
     /// still too, within a tenth of a second. Without effect if it is so already. Blocks while a compaction ends, mostly for some milliseconds; all
-    /// others of the database end with it: those that RocksDB had begun by itself begin again with the next flush or compaction of their
-    /// family, and one that the host asked for answers that it was cut short.
+    /// others of the database end with it: those that RocksDB had begun by itself begin again at once (in families of a host's own with
+    /// their next flush), and one that the host asked for answers that it was cut short.
     pub fn pause(&self, paused: bool) {
         let mut state = self.shared.lock();
         if state.paused == paused {
@@ -228,9 +229,7 @@ impl ReclaimHandle {
         }
         drop(state);
         if paused {
-            self.shared.0.compaction_stop.end_running();
-        }
-        if paused {
+            self.shared.0.compaction_stop.end_running(&Family::ALL.map(Family::name));
             metrics::gauge!(crate::metrics::RECLAIM_RATE_BYTES).set(0.0);
         }
         self.shared.wake();
@@ -297,7 +296,7 @@ impl ReclaimHandle {
         state.stopped = true;
         self.shared.0.compaction_stop.set(true);
         drop(state);
-        self.shared.0.compaction_stop.end_running();
+        self.shared.0.compaction_stop.end_running(&[]);
         self.shared.0.wake.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread

@@ -1,21 +1,33 @@
-//! Cairn's cleanup in turns with idle (see [`crate::turns`]).
+//! Cairn's cleanup in turns with idle (see [`crate::turns`]): the foreground goes on all the time, and reclaim is paused for every other
+//! turn.
 //!
 //! It is as fast in its turns as it ever is: the governor, whose rates grow while nothing suffers, lets them grow through the idle
 //! ones. Files only: a pause ends a compaction, and what it did would be done again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_engine::SpanId;
+use cairn_tests::Random;
 use serde_json::{Value, json};
 
 use crate::arguments::{MB, Plan};
 use crate::foreground::Arrival;
+use crate::latency::Recorded;
 use crate::pairs::Stores;
 use crate::progress::Progress;
 use crate::store::{Store, condemn, wait_reclaimed};
 use crate::strategy::{Doomed, Strategy};
-use crate::turns::{PAIR, SETTLES, Taking, Trials, Work};
-use crate::window::{self, Undone};
+use crate::turns::{Pair, Trials, Turn};
+use crate::window::{self, BACK_EVERY, Undone};
+
+/// The part of a turn that counts.
+const COUNTS: Duration = Duration::from_millis(300);
+
+/// Before it: a pause takes effect with the step under way, its end within 50 ms, and what was late by then is worked off.
+const SETTLES: Duration = Duration::from_millis(150);
+
+/// A pair of turns.
+const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
 
 /// Bytes that go in a second of cleanup, for a first guess of how many turns there will be.
 const GUESS_PER_SECOND: u64 = 100 << 20;
@@ -31,7 +43,7 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    /// Undoes jobs until there are enough pairs of turns.
+    /// Undoes jobs until there are enough pairs of turns. Jobs that are undone before a turn is over have none.
     ///
     /// # Errors
     /// A storage error, or an operation of the foreground that failed.
@@ -51,35 +63,38 @@ impl Cleanup {
             control: Trials::new(plan.seed),
         };
         progress.begin(&format!("{size_mb} MB turns"), plan.turns);
-        let mut pairs = usize::try_from(bytes / GUESS_PER_SECOND).unwrap_or(0) + 2;
-        while cleanup.undos.count() < plan.pairs || cleanup.undos.pairs() < plan.turns {
-            let number = cleanup.undos.count() as u64;
+        let mut count = usize::try_from(bytes / GUESS_PER_SECOND).unwrap_or(0) + 2;
+        for number in 0.. {
+            if cleanup.undos.count() >= plan.pairs && cleanup.undos.pairs() >= plan.turns {
+                break;
+            }
             progress.say(&format!("undo {}", number + 1));
             let load = |half: u64| Arrival {
                 threads: plan.threads,
                 rate: stores.rate,
                 warmup: plan.warmup,
-                expected: plan.warmup + PAIR * u32::try_from(pairs).unwrap_or(u32::MAX),
+                expected: plan.warmup + PAIR * u32::try_from(count).unwrap_or(u32::MAX),
                 seed: plan.seed.wrapping_add((number * 2 + half) << 8),
             };
             store.settle(plan.quiet)?;
             let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
-            store.settle(plan.quiet)?;
             let longest = plan.window_max(size_mb) * 2;
-            let nothing = Undo { store, doomed: &doomed, cancels: false, ids: Vec::new() };
-            take_turns(nothing, load(0), (pairs, longest), &mut cleanup.control)?;
-            store.settle(plan.quiet)?;
-            let undo = Undo { store, doomed: &doomed, cancels: true, ids: Vec::new() };
-            let taken = take_turns(undo, load(1), (usize::MAX, longest), &mut cleanup.undos)?;
+            let mut windows = Vec::new();
+            for (half, until) in [(0, Until::Pairs(count)), (1, Until::DiskBack(longest))] {
+                store.settle(plan.quiet)?;
+                windows.push(take_turns(store, &doomed, load(half), until)?);
+            }
             strategy.tidy(store, &doomed)?;
-            (0..taken).for_each(|_| progress.step());
-            pairs = taken.max(1);
-            if plan.smoke {
+            let taken = windows.last().map_or(0, |window| window.pairs.len());
+            if taken == 0 || plan.smoke {
                 break;
             }
-            if taken == 0 {
-                return Err(format!("an undo of {size_mb} MB is over before a turn is"));
+            let trials = [&mut cleanup.control, &mut cleanup.undos];
+            for (window, trials) in windows.iter().zip(trials) {
+                trials.add(&window.pairs, &window.recorded, window.back_seconds);
             }
+            (0..taken).for_each(|_| progress.step());
+            count = taken;
         }
         Ok(cleanup)
     }
@@ -88,57 +103,111 @@ impl Cleanup {
         json!({
             "size_mb": self.size_mb,
             "foreground_rate": self.rate,
+            "turn_seconds": COUNTS.as_secs_f64(),
+            "settles_seconds": SETTLES.as_secs_f64(),
             "undos": self.undos.to_json(),
             "control": self.control.to_json(),
         })
     }
 }
 
-/// A window of turns, which is added to `trials`. Answers how many pairs it has.
-fn take_turns(
-    mut undo: Undo<'_>,
-    load: Arrival,
-    (pairs_max, longest): (usize, Duration),
-    trials: &mut Trials,
-) -> Result<usize, String> {
-    let store = undo.store;
-    store.engine.reclaimer().pause(true);
-    let mut pairs = Vec::new();
-    let measured = window::measure(store, load, |began| {
-        let mut taking = Taking::new(&mut undo, began, load.seed);
-        taking.take(pairs_max, longest)?;
-        let back = taking.finished;
-        pairs = taking.into_pairs();
-        Ok(Undone { gone: None, back })
-    });
-    store.engine.reclaimer().pause(false);
-    wait_reclaimed(&store.engine, &undo.ids)?;
-    let (window, recorded) = measured?;
-    trials.add(&pairs, &recorded, window.back_seconds.map(Duration::from_secs_f64));
-    Ok(pairs.len())
+/// When turns end.
+#[derive(Clone, Copy)]
+enum Until {
+    /// The job, which is cancelled in the first turn of cleanup, is undone, or so much time has passed.
+    DiskBack(Duration),
+    /// There were so many pairs. Nothing is cancelled.
+    Pairs(usize),
 }
 
-/// The cleanup after a cancel, or nothing.
-struct Undo<'a> {
+/// A window of turns.
+struct Taken {
+    pairs: Vec<Pair>,
+    recorded: Recorded,
+    back_seconds: Option<f64>,
+}
+
+fn take_turns(
+    store: &Store,
+    doomed: &Doomed,
+    load: Arrival,
+    until: Until,
+) -> Result<Taken, String> {
+    store.engine.reclaimer().pause(true);
+    let (mut pairs, mut ids) = (Vec::new(), Vec::new());
+    let measured = window::measure(store, load, |began| {
+        let mut course = Course { store, doomed, began, back: None, ids: Vec::new() };
+        let mut random = Random::new(load.seed);
+        let taken = course.take(until, &mut random);
+        ids = std::mem::take(&mut course.ids);
+        pairs = taken?;
+        Ok(Undone { gone: None, back: course.back })
+    });
+    store.engine.reclaimer().pause(false);
+    wait_reclaimed(&store.engine, &ids)?;
+    let (window, recorded) = measured?;
+    Ok(Taken { pairs, recorded, back_seconds: window.back_seconds })
+}
+
+/// A window that goes on.
+struct Course<'a> {
     store: &'a Store,
     doomed: &'a Doomed,
-    cancels: bool,
+    began: Instant,
+    /// When the disk was back.
+    back: Option<Duration>,
     /// What is condemned.
     ids: Vec<SpanId>,
 }
 
-impl Work for Undo<'_> {
-    fn switch(&mut self, works: bool) -> Result<Duration, String> {
-        self.store.engine.reclaimer().pause(!works);
-        if !(works && self.cancels && self.ids.is_empty()) {
-            return Ok(SETTLES);
+impl Course<'_> {
+    /// Pairs until the end. Which turn of one comes first is drawn.
+    fn take(&mut self, until: Until, random: &mut Random) -> Result<Vec<Pair>, String> {
+        let cancels = matches!(until, Until::DiskBack(_));
+        let mut pairs = Vec::new();
+        while match until {
+            Until::DiskBack(longest) => self.back.is_none() && self.began.elapsed() < longest,
+            Until::Pairs(count) => pairs.len() < count,
+        } {
+            pairs.push(if random.below(2) == 0 {
+                Pair { idle: self.turn(false, false)?, cleanup: self.turn(true, cancels)? }
+            } else {
+                Pair { cleanup: self.turn(true, cancels)?, idle: self.turn(false, false)? }
+            });
         }
-        // The cancel itself counts: the first turn of cleanup begins with it.
-        self.ids = condemn(&self.store.engine, self.doomed.owner)?;
-        Ok(Duration::ZERO)
+        // The last turn of cleanup ends with the cleanup. If that was soon it says little, and if not the idle one is as long.
+        for pair in &mut pairs {
+            pair.idle.until = pair.idle.until.min(pair.idle.from + pair.cleanup.length());
+        }
+        pairs.retain(|pair| pair.cleanup.length() >= COUNTS / 2);
+        Ok(pairs)
     }
 
-    fn left(&mut self) -> u64 {
-        self.doomed.bytes_left()
+    fn turn(&mut self, cleans: bool, cancels: bool) -> Result<Turn, String> {
+        self.store.engine.reclaimer().pause(!cleans);
+        let switched = self.began.elapsed();
+        let mut from = switched + SETTLES;
+        if cancels && self.ids.is_empty() {
+            // The cancel itself counts: the first turn of cleanup begins with it.
+            from = switched;
+            self.ids = condemn(&self.store.engine, self.doomed.owner)?;
+        }
+        self.wait_until(from);
+        let left = self.doomed.bytes_left();
+        self.wait_until(from + COUNTS);
+        let freed = left.saturating_sub(self.doomed.bytes_left());
+        self.wait_until(switched + SETTLES + COUNTS);
+        let until = self.back.filter(|_| cleans).unwrap_or(Duration::MAX).min(from + COUNTS);
+        Ok(Turn { from, until, freed })
+    }
+
+    /// Looks at what is left all the while, in turns of both kinds: looking costs something, too.
+    fn wait_until(&mut self, end: Duration) {
+        while self.began.elapsed() < end {
+            std::thread::sleep(BACK_EVERY);
+            if self.back.is_none() && self.doomed.bytes_left() == 0 {
+                self.back = Some(self.began.elapsed());
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_engine::{Engine, GovernorLimits};
+use cairn_engine::Engine;
 use cairn_jobs::Jobs;
 use serde_json::{Value, json};
 
@@ -19,12 +19,6 @@ pub(super) fn set_feedback(jobs: &Jobs, on: bool) -> Result<(), String> {
     let settings = jobs.settings();
     let set = if on { settings.reset(TARGET) } else { settings.set(TARGET, NO_TARGET) };
     set.map_err(|error| error.to_string())
-}
-
-/// Closes the budget of background work, or opens it: one byte in a second is nothing.
-pub(super) fn hold(engine: &Engine, closed: bool) {
-    let governor = engine.governor();
-    governor.set_limits(GovernorLimits { rate_max: u64::from(closed), ..governor.limits() });
 }
 
 /// What the governor allows now, and why.

@@ -1,15 +1,13 @@
-//! An import beside a foreground, in turns with idle and in windows of its own, and an import alone.
+//! An import beside a foreground, and an import alone.
 //!
-//! In turns (see [`crate::turns`]) the budget of background work is closed for every other turn. Besides, each round has three windows of equal length: idle, idle again (the control: two idle windows must agree), and
+//! Each round has three windows of equal length: idle, idle again (the control: two idle windows must agree), and
 //! one in which an import runs from its first moment on. Equal, because a long window meets more of what a noisy
 //! machine does than a short one. Alone, imports with the governor's feedback and without it take turns.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_engine::{Class, Engine, OwnerId};
+use cairn_engine::OwnerId;
 use cairn_tests::bench::statistics::{Interval, bootstrap_median, median};
 use serde_json::{Value, json};
 
@@ -21,14 +19,13 @@ use crate::latency::{Latency, Percentile};
 use crate::progress::Progress;
 use crate::sql::Sql;
 use crate::store::make_table;
-use crate::turns::{PAIR, SETTLES, Taking, Trials, Work};
 use crate::waits::Waits;
 
 /// The import's window has so many lengths of an idle window elsewhere.
 const LENGTH: u32 = 3;
 
-/// For so many pairs of turns beside cleanup there is one beside an import: what is looked for is that much more.
-const PAIRS_SHARE: usize = 3;
+/// Rounds for each pair of elsewhere: one takes half a minute.
+const ROUNDS: usize = 3;
 
 /// For which nobody may have worked before imports run alone.
 const REST: Duration = Duration::from_secs(3);
@@ -66,9 +63,6 @@ impl Round {
 /// Everything about running imports.
 pub(super) struct Imports {
     rounds: Vec<Round>,
-    /// An import in turns with idle, and turns without one.
-    pub(super) turns: Trials,
-    pub(super) control: Trials,
     /// Bytes of CSV per second of imports alone: with the feedback, and without.
     governed: Vec<f64>,
     ungoverned: Vec<f64>,
@@ -89,7 +83,8 @@ impl Imports {
         plan: &Plan,
         progress: &Progress,
     ) -> Result<Self, String> {
-        progress.begin("import", 2 * plan.pairs + 2 * plan.trials);
+        let rounds = plan.pairs * ROUNDS;
+        progress.begin("import", rounds + 2 * plan.trials);
         progress.say("writing a CSV file, making a table");
         let sql = Sql::make(&folder.join("import"), plan.cache_bytes, plan.csv_bytes, plan.seed)?;
         let owner = OwnerId::from_raw(1);
@@ -99,16 +94,14 @@ impl Imports {
             foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)? * plan.load;
         let mut imports = Self {
             rounds: Vec::new(),
-            turns: Trials::new(plan.seed),
-            control: Trials::new(plan.seed),
             governed: Vec::new(),
             ungoverned: Vec::new(),
             rate,
             aside: Vec::new(),
             seed: plan.seed,
         };
-        let mut retries = Retries::new(plan.pairs, plan.again);
-        while imports.rounds.len() < plan.pairs {
+        let mut retries = Retries::new(rounds, plan.again);
+        while imports.rounds.len() < rounds {
             let number = imports.rounds.len();
             progress.say(&format!("round {}", number + 1));
             let round = imports.round(&sql, &table, plan, number as u64).await?;
@@ -119,11 +112,6 @@ impl Imports {
             } else {
                 imports.aside.push(round);
             }
-        }
-        for number in 0..plan.pairs {
-            progress.say(&format!("turns {}", number + 1));
-            imports.take_turns(&sql, &table, plan, number as u64).await?;
-            progress.step();
         }
         // The governor must have forgotten the foreground, or the first import would still give way to it.
         tokio::time::sleep(REST).await;
@@ -186,60 +174,6 @@ impl Imports {
         let (idle, again) = (idle.first().copied(), idle.get(1).copied());
         let (idle, again) = (idle.unwrap_or_default(), again.unwrap_or_default());
         Ok(Round { idle, again, import, import_rate, governor })
-    }
-
-    /// Turns without an import, and as many of which every other has one.
-    async fn take_turns(
-        &mut self,
-        sql: &Sql,
-        table: &Table,
-        plan: &Plan,
-        number: u64,
-    ) -> Result<(), String> {
-        let engine = sql.db.engine();
-        let count = (plan.turns / PAIRS_SHARE).div_ceil(plan.pairs).max(1);
-        let length = PAIR * u32::try_from(count).unwrap_or(u32::MAX);
-        for imports in [false, true] {
-            sql.create("t").await?;
-            sql.settle(plan.quiet).await?;
-            let over = Arc::new(AtomicBool::new(false));
-            let mut work = Held { engine, over: Arc::clone(&over) };
-            let load = Load::start(
-                engine,
-                table,
-                Arrival {
-                    threads: plan.threads,
-                    rate: self.rate,
-                    warmup: plan.warmup,
-                    expected: plan.warmup + length,
-                    seed: plan.seed.wrapping_add((number * 2 + u64::from(imports)) << 8),
-                },
-            );
-            tokio::time::sleep(plan.warmup).await;
-            let began = Instant::now();
-            let id = if imports { Some(sql.start_import("t").await?) } else { None };
-            if let Some(id) = id {
-                let jobs = sql.db.jobs().clone();
-                tokio::spawn(async move {
-                    // How it ended is asked below.
-                    let _ = jobs.wait(id).await;
-                    over.store(true, Ordering::Relaxed);
-                });
-            }
-            let mut taking = Taking::new(&mut work, began, plan.seed.wrapping_add(number));
-            let taken = taking.take(count, length * 2);
-            let (finished, pairs) = (taking.finished, taking.into_pairs());
-            governed::hold(engine, false);
-            let recorded = load.stop()?;
-            taken?;
-            if let Some(id) = id {
-                sql.succeeded(id).await?;
-            }
-            sql.run("DROP TABLE t").await?;
-            let trials = if imports { &mut self.turns } else { &mut self.control };
-            trials.add(&pairs, &recorded, finished);
-        }
-        Ok(())
     }
 
     async fn alone(&mut self, sql: &Sql, plan: &Plan, governed: bool) -> Result<(), String> {
@@ -324,32 +258,8 @@ impl Imports {
             "foreground_rate": self.rate,
             "rounds": all(&self.rounds),
             "set_aside": all(&self.aside),
-            "in_turns": self.turns.to_json(),
-            "in_turns_control": self.control.to_json(),
             "alone_governed_bytes_per_second": self.governed,
             "alone_ungoverned_bytes_per_second": self.ungoverned,
         })
-    }
-}
-
-/// An import, which is held by closing the budget.
-struct Held<'a> {
-    engine: &'a Engine,
-    /// It has ended.
-    over: Arc<AtomicBool>,
-}
-
-impl Work for Held<'_> {
-    fn switch(&mut self, works: bool) -> Result<Duration, String> {
-        governed::hold(self.engine, !works);
-        Ok(SETTLES)
-    }
-
-    fn left(&mut self) -> u64 {
-        if self.over.load(Ordering::Relaxed) {
-            return 0;
-        }
-        let governor = self.engine.governor();
-        u64::MAX - Class::ALL.into_iter().map(|class| governor.taken(class)).sum::<u64>()
     }
 }

@@ -150,6 +150,9 @@ fn write(results: &Results, out: &Path) -> Result<(), String> {
         plot::latency(size, &out.join(format!("latency-{}mb.svg", size.size_mb)))?;
         plot::ratios(size, &out.join(format!("ratio-{}mb.svg", size.size_mb)))?;
     }
+    for cleanup in &results.cleanups {
+        plot::turns(cleanup, &out.join(format!("turns-{}mb.svg", cleanup.size_mb)))?;
+    }
     print(&format!("Written to {}", out.display()));
     Ok(())
 }

@@ -8,6 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::aims::size_name;
+use crate::cleanup::Cleanup;
 use crate::latency::Percentile;
 use crate::pairs::{Pair, Size};
 use crate::strategy::Strategy;
@@ -71,9 +72,15 @@ pub(super) fn latency(size: &Size, path: &Path) -> Result<(), String> {
     let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE).map_err(failed)?;
     let (head, rest) = root.split_vertically(HEAD_HEIGHT);
-    let title =
-        format!("Does the foreground notice when a job of {} is undone?", size_name(size.size_mb));
-    latency_head(&head, &title)?;
+    let head_text = Head {
+        title: format!(
+            "Does the foreground notice when a job of {} is undone?",
+            size_name(size.size_mb)
+        ),
+        subtitle: "Latency from the due time in milliseconds, logarithmic; of each way of undoing, the pair with the median slowdown",
+        shaded: "undo, until the disk is back; dashed: the rows are gone",
+    };
+    latency_head(&head, &head_text)?;
     let (panels, foot) = rest.split_vertically(panels_height);
     let (panels, both) = panels.split_vertically(PANEL_HEIGHT * pairs.len() as u32);
     let seconds = |pair: &&Pair| (pair.idle.seconds, pair.undo.seconds);
@@ -99,13 +106,19 @@ pub(super) fn latency(size: &Size, path: &Path) -> Result<(), String> {
     root.present().map_err(failed)
 }
 
-fn latency_head(head: &Area<'_>, title: &str) -> Result<(), String> {
+/// What stands above a plot of latency over time.
+struct Head {
+    title: String,
+    subtitle: &'static str,
+    shaded: &'static str,
+}
+
+fn latency_head(head: &Area<'_>, said: &Head) -> Result<(), String> {
     let text = |text: &str, at: (i32, i32), style: TextStyle<'static>| {
         head.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
     };
-    text(title, (20, 24), style(22, BLACK, HPos::Left))?;
-    let subtitle = "Latency from the due time in milliseconds, logarithmic; of each way of undoing, the pair with the median slowdown";
-    text(subtitle, (20, 50), style(14, GREY, HPos::Left))?;
+    text(&said.title, (20, 24), style(22, BLACK, HPos::Left))?;
+    text(said.subtitle, (20, 50), style(14, GREY, HPos::Left))?;
     let entries = [
         ("slowest operation of each 20 ms", BLUE, 20),
         ("99th percentile of each 100 ms", VERMILION, 300),
@@ -117,8 +130,64 @@ fn latency_head(head: &Area<'_>, title: &str) -> Result<(), String> {
     }
     let shade = Rectangle::new([(580, 68), (606, 84)], SAND.filled());
     head.draw(&shade).map_err(failed)?;
-    text("undo, until the disk is back; dashed:", (614, 76), style(14, BLACK, HPos::Left))?;
-    text("the rows are gone", (822, 76), style(14, BLACK, HPos::Left))
+    text(said.shaded, (614, 76), style(14, BLACK, HPos::Left))
+}
+
+/// Seconds in a row of turns, and rows at most: nobody looks at more.
+const ROW_SECONDS: f64 = 10.0;
+const ROWS_MAX: usize = 4;
+
+/// The beginning of a typical window in which cleanup and idle take turns, in rows like a text.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn turns(cleanup: &Cleanup, path: &Path) -> Result<(), String> {
+    let Some(trial) = cleanup.undos.typical().filter(|trial| !trial.cleanup.is_empty()) else {
+        return Ok(());
+    };
+    let end = trial.cleanup.last().map_or(0.0, |(_, until)| *until);
+    let rows = ((end / ROW_SECONDS).ceil() as usize).clamp(1, ROWS_MAX);
+    let height = HEAD_HEIGHT + FOOT_HEIGHT + PANEL_HEIGHT * rows as u32;
+    let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
+    root.fill(&WHITE).map_err(failed)?;
+    let (head, rest) = root.split_vertically(HEAD_HEIGHT);
+    let head_text = Head {
+        title: format!(
+            "Does the foreground notice the cleanup of a job of {}?",
+            size_name(cleanup.size_mb)
+        ),
+        subtitle: "Latency from the due time in milliseconds, logarithmic; the window with the median slowdown, from its beginning",
+        shaded: "turns of cleanup; it is paused in the others",
+    };
+    latency_head(&head, &head_text)?;
+    let (panels, foot) = rest.split_vertically(PANEL_HEIGHT * rows as u32);
+    let highest = trial.course.max.iter().map(|point| point.1).fold(1.0, f64::max);
+    let lowest = trial.course.p99.iter().map(|point| point.1).fold(1.0, f64::min).max(0.001);
+    for (row, area) in panels.split_evenly((rows, 1)).iter().enumerate() {
+        let from = row as f64 * ROW_SECONDS;
+        let until = from + ROW_SECONDS;
+        let frame = Frame { from, until, lowest: lowest * 0.7, highest: highest * 2.0 };
+        let mut chart = axes(area, from, &frame)?;
+        for (begin, end) in
+            trial.cleanup.iter().filter(|(begin, end)| *end > from && *begin < until)
+        {
+            let shade = [(begin.max(from), frame.lowest), (end.min(until), frame.highest)];
+            chart.draw_series([Rectangle::new(shade, SAND.filled())]).map_err(failed)?;
+        }
+        grid(&mut chart)?;
+        for (points, color, width) in
+            [(&trial.course.max, BLUE, 1), (&trial.course.p99, VERMILION, 2)]
+        {
+            let shown = points.iter().copied().filter(|(at, _)| (from..until).contains(at));
+            let shown = shown.map(|(at, ms)| (at, ms.max(frame.lowest)));
+            chart.draw_series(LineSeries::new(shown, color.stroke_width(width))).map_err(failed)?;
+        }
+    }
+    let middle = (LEFT + (WIDTH - LEFT) / 2) as i32;
+    let text =
+        "seconds from the beginning of the window; what is between two turns counts for neither";
+    foot.draw(&Text::new(text, (middle, 12), style(14, GREY, HPos::Center))).map_err(failed)?;
+    root.present().map_err(failed)
 }
 
 /// Panels' heights of the one that has all ways of undoing.

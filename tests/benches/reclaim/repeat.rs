@@ -2,8 +2,8 @@
 //!
 //! The store holds a table. Its reads are compared with those of a store that has never seen a job, in
 //! turns. Everything that could grow is read again and again on the way. Ended jobs are kept for a short time only, and the block
-//! cache does not count: what is asked to be kept has to grow. Neither do the first imports, in which write buffers and pools
-//! fill that every store has.
+//! cache is small and full from the beginning: what is asked to be kept has to grow. Memory is judged after the first imports, in
+//! which write buffers and pools fill that every store has.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -30,9 +30,11 @@ const TABLE_ROWS: u64 = 100_000;
 /// How long an ended job is kept: a small part of the run.
 const RETENTION: &str = "10s";
 
-/// Imports before the first reading: a store that works has its buffers.
-const WARMUP: u64 = 2000;
-const WARMUP_SMOKE: u64 = 20;
+/// Readings, a fifth of the run, in which memory does not count yet.
+const READINGS_WARM: u64 = READINGS / 5;
+
+/// Of the block cache. The table is larger.
+const CACHE_BYTES: u64 = 8 << 20;
 
 /// Readings of the gauges on the way.
 const READINGS: u64 = 50;
@@ -62,7 +64,7 @@ impl Gauge {
             Self::Staging => "staging folders",
             Self::Manifest => "MANIFEST",
             Self::OpenFiles => "open files",
-            Self::Memory => "memory but for the block cache",
+            Self::Memory => "memory",
         }
     }
 
@@ -91,7 +93,7 @@ impl Gauge {
             Self::Staging => entries(&engine.path().join("staging")),
             Self::Manifest => manifest_bytes(engine),
             Self::OpenFiles => entries(Path::new("/proc/self/fd")),
-            Self::Memory => resident_bytes().saturating_sub(engine.memory_use().block_cache_bytes),
+            Self::Memory => resident_bytes(),
         };
         Ok(number as f64)
     }
@@ -101,7 +103,7 @@ impl Gauge {
 pub(super) struct Repeat {
     pub(super) cycles: u64,
     pub(super) seconds: f64,
-    /// By gauge, in the order of [`Gauge::ALL`]; the first reading is after the imports that do not count.
+    /// By gauge, in the order of [`Gauge::ALL`]; the first reading is before the first import.
     readings: Vec<Vec<f64>>,
     /// What the store holds of the memory, at the same moments.
     memory: Vec<MemoryUse>,
@@ -123,8 +125,13 @@ impl Repeat {
     ) -> Result<Self, String> {
         let cycles = usize::try_from(plan.cycles).unwrap_or(usize::MAX);
         progress.begin("repeat", cycles);
-        let used = Engine::open(Options::new(folder.join("used"))).map_err(text)?;
+        let options = |name: &str| Options {
+            block_cache_bytes: CACHE_BYTES,
+            ..Options::new(folder.join(name))
+        };
+        let used = Engine::open(options("used")).map_err(text)?;
         let table = table_of(&used, plan)?;
+        point_reads(&used, &table, plan.seed)?;
         let jobs = Jobs::open(&used, JobsOptions::default()).map_err(text)?;
         let written = Written::default();
         jobs.register(LoadKind(written.clone()));
@@ -139,25 +146,20 @@ impl Repeat {
             scans: Vec::new(),
             seed: plan.seed,
         };
-        let warmup = if plan.smoke { WARMUP_SMOKE } else { WARMUP };
-        progress.say("filling what every store fills");
-        for cycle in 0..warmup {
-            cancelled_import(&jobs, &written, plan, cycle).await?;
-        }
         let began = Instant::now();
         for cycle in 0..plan.cycles {
             if cycle.is_multiple_of((plan.cycles / READINGS).max(1)) {
                 repeat.read_gauges(&used)?;
                 progress.say(&format!("{cycle} imports cancelled"));
             }
-            cancelled_import(&jobs, &written, plan, warmup + cycle).await?;
+            cancelled_import(&jobs, &written, plan, cycle).await?;
             progress.step();
         }
         repeat.read_gauges(&used)?;
         repeat.seconds = began.elapsed().as_secs_f64();
         jobs.shutdown().await;
         progress.say("comparing with a fresh store");
-        let fresh = Engine::open(Options::new(folder.join("fresh"))).map_err(text)?;
+        let fresh = Engine::open(options("fresh")).map_err(text)?;
         let other = table_of(&fresh, plan)?;
         repeat.compare(plan, (&used, &table), (&fresh, &other))?;
         used.shutdown();
@@ -203,18 +205,21 @@ impl Repeat {
         Ok(())
     }
 
-    /// The readings of a gauge.
+    /// The readings of a gauge that count.
     pub(super) fn readings(&self, gauge: Gauge) -> &[f64] {
         let place = Gauge::ALL.iter().position(|other| *other == gauge);
         let readings = place.and_then(|place| self.readings.get(place));
-        readings.map(Vec::as_slice).unwrap_or_default()
+        // The first is before the first import.
+        let first = if gauge == Gauge::Memory { READINGS_WARM as usize } else { 1 };
+        readings.and_then(|readings| readings.get(first..)).unwrap_or_default()
     }
 
-    /// What the store held of the memory at most: in the first fifth of the run, and in the last.
+    /// What the store held of the memory at most: in the first fifth of the run that counts, and in the last.
     pub(super) fn memory(&self) -> [(&'static str, u64, u64); 3] {
         let fifth = self.memory.len() / 5;
         let most = |part: &[MemoryUse], of: fn(&MemoryUse) -> u64| part.iter().map(of).max();
-        let early = self.memory.get(..fifth).unwrap_or_default();
+        let warm = self.memory.get(READINGS_WARM as usize..).unwrap_or_default();
+        let early = warm.get(..fifth.min(warm.len())).unwrap_or_default();
         let late = self.memory.get(self.memory.len() - fifth..).unwrap_or_default();
         let parts: [(_, fn(&MemoryUse) -> u64); 3] = [
             ("write buffers", |memory| memory.write_buffer_bytes),

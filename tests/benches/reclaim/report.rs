@@ -12,7 +12,6 @@ use crate::pairs::{Calm, Pair, STALL_MS, Size};
 use crate::quiet::Quiet;
 use crate::results::Results;
 use crate::strategy::Strategy;
-use crate::turns::Trials;
 use crate::window::Window;
 
 /// Width of the first column.
@@ -194,7 +193,7 @@ fn moment(pairs: &[&Pair], of: fn(&Pair) -> Option<f64>) -> String {
     }
 }
 
-/// Cleanup in turns with idle.
+/// Cleanup in turns with idle: a line of milliseconds, and the ratios of turns and of windows.
 fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     lines.push(String::new());
     lines.push(format!(
@@ -202,34 +201,28 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
         size_name(cleanup.size_mb),
         cleanup.rate
     ));
-    turns(lines, [("nothing (control)", &cleanup.control), ("Cairn by files", &cleanup.undos)]);
-}
-
-/// The control and the work in turns: a line of milliseconds of each, and the ratios of turns and of windows.
-fn turns(lines: &mut Vec<String>, [control, work]: [(&str, &Trials); 2]) {
-    let columns: String =
-        Percentile::ALL.iter().map(|percentile| format!("{:>18}", percentile.name())).collect();
-    lines.push(format!("{:<NAME$}{columns}", ""));
-    for (name, of) in [control, work] {
-        let line = |cell: &dyn Fn(Percentile) -> String| -> String {
-            Percentile::ALL.iter().map(|percentile| format!("{:>18}", cell(*percentile))).collect()
-        };
+    let line = |cell: &dyn Fn(Percentile) -> String| -> String {
+        Percentile::ALL.iter().map(|percentile| format!("{:>18}", cell(*percentile))).collect()
+    };
+    lines.push(format!("{:<NAME$}{}", "", line(&|percentile| percentile.name().to_owned())));
+    let (undos, control) = (&cleanup.undos, &cleanup.control);
+    for (name, of) in [("nothing (control)", control), ("Cairn by files", undos)] {
         let medians = line(&|percentile| {
-            let [idle, work] = of.medians(percentile).map(short);
-            format!("{idle} > {work}")
+            let [idle, cleanup] = of.medians(percentile).map(short);
+            format!("{idle} > {cleanup}")
         });
         lines.push(format!("{name:<NAME$}{medians}"));
-        for (what, ratios) in [
-            (format!("  {} pairs of turns", of.pairs()), line(&|at| spread(of.of_turns(at)))),
-            (format!("  {} whole windows", of.count()), line(&|at| spread(of.of_windows(at)))),
-        ] {
-            lines.push(format!("{what:<NAME$}{ratios}"));
-        }
+        let turns = line(&|percentile| spread(of.of_turns(percentile)));
+        lines.push(format!("{:<NAME$}{turns}", format!("  {} pairs of turns", of.pairs())));
+        let windows = line(&|percentile| spread(of.of_windows(percentile)));
+        lines.push(format!("{:<NAME$}{windows}", format!("  {} windows", of.count())));
     }
+    let over = line(&|percentile| spread(undos.idle_over(control, percentile)));
+    lines.push(format!("{:<NAME$}{over}", "idle turns over control's"));
     lines.push(format!(
-        "{} in a second of its turns; {:.1} % of what was done was done in idle turns",
-        megabytes(work.1.rate()),
-        work.1.idle_part() * 100.0
+        "{} in a second of cleanup; {:.1} % of what was freed went in idle turns",
+        megabytes(undos.rate()),
+        undos.idle_part() * 100.0
     ));
 }
 
@@ -296,8 +289,6 @@ fn imports(lines: &mut Vec<String>, imports: &Imports) {
         let medians = format!("{idle} > {import}");
         lines.push(format!("{:<8}{medians:>20}{ratio:>30}{again:>30}", percentile.name()));
     }
-    lines.push("In turns:".to_owned());
-    turns(lines, [("no import", &imports.control), ("an import", &imports.turns)]);
     for (name, waits) in ["idle", "import"].into_iter().zip(imports.slowest()) {
         let [all, processor, read, update] =
             [waits.sum(), waits.processor, waits.read, waits.update]

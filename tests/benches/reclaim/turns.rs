@@ -1,128 +1,49 @@
-//! Background work and idle in turns: the foreground goes on all the time, and the work is held for every other turn of less
-//! than half a second.
+//! Turns of cleanup and of idle, as short as fractions of a second: what the foreground had in them, and how the two compare.
 //!
 //! What makes one idle window differ from another (on a virtual machine the disk, mostly) comes at every scale, of milliseconds and of
 //! minutes. Two windows of half a minute therefore differ by about as much as two turns of a third of a second do, and of the second kind there
-//! are sixty in the undo of a large job. So many pairs tell a tenth, where ten pairs of whole windows do not.
+//! are eighty in the undo of a large job. So many pairs tell a tenth, where ten pairs of whole windows do not.
 //!
-//! What this leaves out: what comes right after a switch counts for neither side.
+//! What cleanup does to the turns after it would be in both sides of each pair. So idle turns beside cleanup are compared with those of
+//! a window without any, too, and must not be slower.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cairn_tests::Random;
 use cairn_tests::bench::statistics::{
-    Interval, bootstrap_median, bootstrap_median_of_groups, median,
+    Interval, Mean, bootstrap_mean, bootstrap_median, bootstrap_median_of_groups, median,
 };
 use serde_json::{Value, json};
 
-use crate::latency::{Latency, Percentile, Recorded};
+use crate::latency::{Course, Latency, Percentile, Recorded};
 use crate::pairs::STALL_MS;
-
-/// The part of a turn that counts.
-const COUNTS: Duration = Duration::from_millis(300);
-
-/// Before it: a pause takes effect within a tick of the governor and a look of what frees, and what was late by then is worked off.
-pub(super) const SETTLES: Duration = Duration::from_millis(150);
-
-/// A pair of turns.
-pub(super) const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
-
-/// How often the work is looked at, in turns of both kinds: looking costs something, too.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// Work that can be held.
-pub(super) trait Work {
-    /// Lets it go on, or holds it. Answers how long nothing counts from then on.
-    fn switch(&mut self, works: bool) -> Result<Duration, String>;
-
-    /// What it still has to do, in bytes.
-    fn left(&mut self) -> u64;
-}
 
 /// What counts of a turn, from the beginning of the window.
 #[derive(Clone, Copy)]
-struct Turn {
-    from: Duration,
-    until: Duration,
-    /// Bytes of work that were done in that time.
-    done: u64,
+pub(super) struct Turn {
+    pub(super) from: Duration,
+    pub(super) until: Duration,
+    /// Bytes that were freed in that time.
+    pub(super) freed: u64,
 }
 
-/// Two turns that are next to each other.
+impl Turn {
+    pub(super) fn length(&self) -> Duration {
+        self.until.saturating_sub(self.from)
+    }
+}
+
+/// Two turns that are next to each other, of the same length.
+#[derive(Clone, Copy)]
 pub(super) struct Pair {
-    idle: Turn,
-    work: Turn,
+    pub(super) idle: Turn,
+    pub(super) cleanup: Turn,
 }
 
-/// A window that goes on.
-pub(super) struct Taking<'a> {
-    work: &'a mut dyn Work,
-    began: Instant,
-    random: Random,
-    pairs: Vec<Pair>,
-    /// When the work was done.
-    pub(super) finished: Option<Duration>,
-}
-
-impl<'a> Taking<'a> {
-    /// Of a window that began then. Which turn of a pair comes first is drawn.
-    pub(super) fn new(work: &'a mut dyn Work, began: Instant, seed: u64) -> Self {
-        Self { work, began, random: Random::new(seed), pairs: Vec::new(), finished: None }
-    }
-
-    /// Takes pairs until there are so many, the work is done, or so much time has passed.
-    ///
-    /// # Errors
-    /// The work cannot be switched.
-    pub(super) fn take(&mut self, pairs_max: usize, longest: Duration) -> Result<(), String> {
-        while self.pairs.len() < pairs_max
-            && self.finished.is_none()
-            && self.began.elapsed() < longest
-        {
-            let pair = if self.random.below(2) == 0 {
-                Pair { idle: self.turn(false)?, work: self.turn(true)? }
-            } else {
-                Pair { work: self.turn(true)?, idle: self.turn(false)? }
-            };
-            self.pairs.push(pair);
-        }
-        Ok(())
-    }
-
-    fn turn(&mut self, works: bool) -> Result<Turn, String> {
-        let switched = self.began.elapsed();
-        let from = switched + self.work.switch(works)?;
-        self.wait_until(from);
-        let left = self.work.left();
-        self.wait_until(from + COUNTS);
-        let done = left.saturating_sub(self.work.left());
-        self.wait_until(switched + SETTLES + COUNTS);
-        // The last turn of work ends with it.
-        let until = self.finished.filter(|_| works).unwrap_or(from + COUNTS).min(from + COUNTS);
-        Ok(Turn { from, until, done })
-    }
-
-    fn wait_until(&mut self, end: Duration) {
-        while self.began.elapsed() < end {
-            std::thread::sleep(LOOK_EVERY);
-            if self.work.left() == 0 && self.finished.is_none() {
-                self.finished = Some(self.began.elapsed());
-            }
-        }
-    }
-
-    /// The pairs. One whose turn of work ended with the work, and soon, is left out.
-    pub(super) fn into_pairs(self) -> Vec<Pair> {
-        let is_long = |pair: &Pair| pair.work.until.saturating_sub(pair.work.from) >= COUNTS / 2;
-        self.pairs.into_iter().filter(is_long).collect()
-    }
-}
-
-/// The foreground in a turn of work, and in the idle one next to it; or in all turns of either kind.
+/// The foreground in a turn of cleanup, and in the idle one next to it; or in all turns of either kind.
 #[derive(Clone, Copy, Debug)]
 struct Both {
     idle: Latency,
-    work: Latency,
+    cleanup: Latency,
 }
 
 impl Both {
@@ -131,15 +52,17 @@ impl Both {
             let parts = pairs.iter().map(|pair| (of(pair).from, of(pair).until));
             recorded.within(&parts.collect::<Vec<_>>())
         };
-        Self { idle: within(|pair| &pair.idle), work: within(|pair| &pair.work) }
+        Self { idle: within(|pair| &pair.idle), cleanup: within(|pair| &pair.cleanup) }
     }
 
     fn ratio(&self, percentile: Percentile) -> f64 {
-        percentile.of(&self.work) / percentile.of(&self.idle).max(1e-6)
+        percentile.of(&self.cleanup) / percentile.of(&self.idle).max(1e-6)
     }
 
-    fn has_stall(&self) -> bool {
-        self.work.max_ms > STALL_MS && self.work.max_ms > self.idle.max_ms
+    /// 1 if only cleanup has a stall, -1 if only idle has.
+    fn stall(&self) -> f64 {
+        let stalls = |latency: &Latency| f64::from(u8::from(latency.max_ms > STALL_MS));
+        stalls(&self.cleanup) - stalls(&self.idle)
     }
 
     fn to_json(self) -> Value {
@@ -147,19 +70,22 @@ impl Both {
             let ms = Percentile::ALL.map(|percentile| percentile.of(latency));
             json!({ "operations": latency.operations, "ms": ms })
         };
-        json!({ "idle": of(&self.idle), "work": of(&self.work) })
+        json!({ "idle": of(&self.idle), "cleanup": of(&self.cleanup) })
     }
 }
 
 /// One window of turns.
-struct Trial {
+pub(super) struct Trial {
     pairs: Vec<Both>,
     whole: Both,
-    /// Bytes of work that were done in the part of idle turns that counts, and in that of the others.
-    done_idle: u64,
-    done: u64,
-    /// Until the work was done, all turns together.
-    seconds: Option<f64>,
+    pub(super) course: Course,
+    /// Seconds from which and until which the turns of cleanup count, in order.
+    pub(super) cleanup: Vec<(f64, f64)>,
+    /// Bytes that were freed in the part of idle turns that counts, and in that of the others.
+    freed_idle: u64,
+    freed: u64,
+    /// Until the disk was back, all turns together.
+    back_seconds: Option<f64>,
     /// The part of the processors' time that the machine's host gave to others.
     stolen: f64,
 }
@@ -176,17 +102,28 @@ impl Trials {
         Self { trials: Vec::new(), seed }
     }
 
-    /// Adds a window, with when the work was done.
-    pub(super) fn add(&mut self, pairs: &[Pair], recorded: &Recorded, finished: Option<Duration>) {
-        let done = |of: fn(&Pair) -> &Turn| pairs.iter().map(|pair| of(pair).done).sum();
+    /// Adds a window of at least one pair, with when the disk was back.
+    pub(super) fn add(&mut self, pairs: &[Pair], recorded: &Recorded, back: Option<f64>) {
+        let freed = |of: fn(&Pair) -> &Turn| pairs.iter().map(|pair| of(pair).freed).sum();
+        let seconds = |turn: &Turn| (turn.from.as_secs_f64(), turn.until.as_secs_f64());
         self.trials.push(Trial {
             pairs: pairs.chunks(1).map(|pair| Both::of(pair, recorded)).collect(),
             whole: Both::of(pairs, recorded),
-            done_idle: done(|pair| &pair.idle),
-            done: done(|pair| &pair.work),
-            seconds: finished.map(|finished| finished.as_secs_f64()),
+            course: recorded.course(),
+            cleanup: pairs.iter().map(|pair| seconds(&pair.cleanup)).collect(),
+            freed_idle: freed(|pair| &pair.idle),
+            freed: freed(|pair| &pair.cleanup),
+            back_seconds: back,
             stolen: recorded.stolen,
         });
+    }
+
+    /// The window whose slowdown is the median one.
+    pub(super) fn typical(&self) -> Option<&Trial> {
+        let mut trials: Vec<&Trial> = self.trials.iter().collect();
+        let ratio = |trial: &Trial| trial.whole.ratio(Percentile::P99);
+        trials.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+        trials.get(trials.len().saturating_sub(1) / 2).copied()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -197,47 +134,58 @@ impl Trials {
         self.trials.iter().map(|trial| trial.pairs.len()).sum()
     }
 
-    /// The median ratio over all pairs of turns; resampled by windows.
-    pub(super) fn of_turns(&self, percentile: Percentile) -> Option<Interval> {
-        let of_trial =
-            |trial: &Trial| trial.pairs.iter().map(|pair| pair.ratio(percentile)).collect();
-        let groups: Vec<Vec<f64>> = self.trials.iter().map(of_trial).collect();
-        bootstrap_median_of_groups(&groups, self.seed)
+    fn groups(&self, of: impl Fn(&Both) -> f64) -> Vec<Vec<f64>> {
+        self.trials.iter().map(|trial| trial.pairs.iter().map(&of).collect()).collect()
     }
 
-    /// The median ratio over windows, of all their turns of work together over all their idle ones.
+    /// The median ratio over all pairs of turns; resampled by windows.
+    pub(super) fn of_turns(&self, percentile: Percentile) -> Option<Interval> {
+        bootstrap_median_of_groups(&self.groups(|pair| pair.ratio(percentile)), self.seed)
+    }
+
+    /// The median ratio over windows, of all their turns of cleanup together over all their idle ones.
     pub(super) fn of_windows(&self, percentile: Percentile) -> Option<Interval> {
-        let trials = self.trials.iter().filter(|trial| !trial.pairs.is_empty());
-        let ratios: Vec<f64> = trials.map(|trial| trial.whole.ratio(percentile)).collect();
+        let ratios: Vec<f64> =
+            self.trials.iter().map(|trial| trial.whole.ratio(percentile)).collect();
         bootstrap_median(&ratios, self.seed)
     }
 
-    /// Pairs whose turn of work has a stall that the idle one lacks, of all.
-    pub(super) fn stalls(&self) -> (usize, usize) {
-        let with = |trial: &Trial| trial.pairs.iter().filter(|pair| pair.has_stall()).count();
-        (self.trials.iter().map(with).sum(), self.pairs())
+    /// The part of the pairs in which only the turn of cleanup has a stall less that in which only the idle one has; the mean
+    /// of windows, resampled by them.
+    pub(super) fn more_stalls(&self) -> Option<Mean> {
+        let mean = |stalls: Vec<f64>| stalls.iter().sum::<f64>() / stalls.len().max(1) as f64;
+        let means: Vec<f64> = self.groups(Both::stall).into_iter().map(mean).collect();
+        bootstrap_mean(&means, self.seed)
     }
 
-    /// Median milliseconds of idle turns and of turns of work.
+    /// Idle turns of these windows over those of others, window by window.
+    pub(super) fn idle_over(&self, others: &Self, percentile: Percentile) -> Option<Interval> {
+        let of = |trial: &Trial| percentile.of(&trial.whole.idle).max(1e-6);
+        let pairs = self.trials.iter().zip(&others.trials);
+        let ratios: Vec<f64> = pairs.map(|(one, other)| of(one) / of(other)).collect();
+        bootstrap_median(&ratios, self.seed)
+    }
+
+    /// Median milliseconds of idle turns and of turns of cleanup.
     pub(super) fn medians(&self, percentile: Percentile) -> [f64; 2] {
         let of = |side: fn(&Both) -> &Latency| {
-            let pairs = self.trials.iter().flat_map(|trial| &trial.pairs);
-            median(&pairs.map(|pair| percentile.of(side(pair))).collect::<Vec<_>>()).unwrap_or(0.0)
+            median(&self.groups(|pair| percentile.of(side(pair))).concat()).unwrap_or(0.0)
         };
-        [of(|pair| &pair.idle), of(|pair| &pair.work)]
+        [of(|pair| &pair.idle), of(|pair| &pair.cleanup)]
     }
 
-    /// Of the work that was done in the parts of turns that count, what was done in idle ones: a pause that does not pause would show here.
+    /// Of what was freed in the parts of turns that count, what was freed in idle ones: a pause that does not pause shows here.
     pub(super) fn idle_part(&self) -> f64 {
         let sum = |of: fn(&Trial) -> u64| self.trials.iter().map(of).sum::<u64>();
-        let (idle, work) = (sum(|trial| trial.done_idle), sum(|trial| trial.done));
-        idle as f64 / (idle + work).max(1) as f64
+        let (idle, cleanup) = (sum(|trial| trial.freed_idle), sum(|trial| trial.freed));
+        idle as f64 / (idle + cleanup).max(1) as f64
     }
 
-    /// Bytes in a second of work.
+    /// Bytes freed in a second of cleanup.
     pub(super) fn rate(&self) -> f64 {
-        let done: u64 = self.trials.iter().map(|trial| trial.done).sum();
-        done as f64 / (self.pairs() as f64 * COUNTS.as_secs_f64()).max(1e-6)
+        let freed: u64 = self.trials.iter().map(|trial| trial.freed).sum();
+        let turns = self.trials.iter().flat_map(|trial| &trial.cleanup);
+        freed as f64 / turns.map(|(from, until)| until - from).sum::<f64>().max(1e-6)
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -245,15 +193,13 @@ impl Trials {
             json!({
                 "whole": trial.whole.to_json(),
                 "pairs": trial.pairs.iter().map(|pair| pair.to_json()).collect::<Vec<_>>(),
-                "seconds": trial.seconds,
-                "bytes_in_idle_turns": trial.done_idle,
-                "bytes_in_turns_of_work": trial.done,
+                "disk_back_seconds": trial.back_seconds,
+                "bytes_freed_in_idle_turns": trial.freed_idle,
+                "bytes_freed_in_turns_of_cleanup": trial.freed,
                 "stolen": trial.stolen,
             })
         };
         json!({
-            "turn_seconds": COUNTS.as_secs_f64(),
-            "settles_seconds": SETTLES.as_secs_f64(),
             "ms": Percentile::ALL.map(Percentile::name),
             "windows": self.trials.iter().map(trial).collect::<Vec<_>>(),
         })

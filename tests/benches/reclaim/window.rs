@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOKS_PER_DECISION: u64 = 5;
 
 /// How often the doomed files are looked at.
-const BACK_EVERY: Duration = Duration::from_millis(5);
+pub(super) const BACK_EVERY: Duration = Duration::from_millis(5);
 
 /// How often an undo is helped that has not ended with its window.
 const HELP_EVERY: Duration = Duration::from_millis(200);
@@ -166,7 +166,8 @@ pub(super) fn measure(
     std::thread::scope(|scope| {
         std::thread::sleep(load.counts_from().saturating_duration_since(Instant::now()));
         let before = Io::of_process();
-        let began = Instant::now();
+        // What is due counts from then, too.
+        let began = load.counts_from();
         let looks = scope.spawn(|| look(store, &ended));
         let undone = what(began);
         let seconds = began.elapsed().as_secs_f64();

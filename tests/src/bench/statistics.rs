@@ -62,6 +62,30 @@ pub fn bootstrap_median(values: &[f64], seed: u64) -> Option<Interval> {
     Some(interval(median, || median_of_drawn(values, &mut random)))
 }
 
+/// The mean with its 95 % interval by percentile bootstrap. `None` without values.
+#[must_use]
+pub fn bootstrap_mean(values: &[f64], seed: u64) -> Option<Mean> {
+    let mean = |sum: f64| sum / values.len() as f64;
+    let mut random = Random::new(seed);
+    let mut draw =
+        |_| values.get(random.below(values.len() as u64) as usize).copied().unwrap_or(0.0);
+    let mut drawn = || (0..values.len()).map(&mut draw).sum();
+    let means: Vec<f64> = (0..RESAMPLES).map(|_| mean(drawn())).collect();
+    let (low, high) = (quantile(&means, TAIL)?, quantile(&means, 1.0 - TAIL)?);
+    (!values.is_empty()).then(|| Mean { low, mean: mean(values.iter().sum()), high })
+}
+
+/// A mean with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// The lower end.
+    pub low: f64,
+    /// The mean of the values.
+    pub mean: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
 /// The median of the values of all groups, with its 95 % interval by percentile bootstrap of whole groups: values of one group
 /// may have more to do with each other than with those of another. `None` without values.
 #[must_use]
@@ -147,6 +171,15 @@ mod tests {
         assert!(bootstrap_ratio(&values(2.0), &values(2.0), 1).unwrap().agrees_with_one(0.1));
         assert_eq!(bootstrap_ratio(&[], &[1.0], 1), None);
         assert_eq!(bootstrap_ratio(&[1.0], &[], 1), None);
+    }
+
+    #[test]
+    fn a_mean_lies_in_its_interval_and_none_has_none() {
+        let mean = bootstrap_mean(&[0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0], 1).unwrap();
+        assert_eq!(mean.mean, 0.5);
+        assert!(mean.low < 0.3 && mean.high > 0.7, "{mean:?}");
+        assert_eq!(bootstrap_mean(&[2.0], 1), Some(Mean { low: 2.0, mean: 2.0, high: 2.0 }));
+        assert_eq!(bootstrap_mean(&[], 1), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::statistics::{Interval, chance_of_as_many};
+use super::statistics::{Interval, Mean, chance_of_as_many};
 
 /// Fewer pairs than this decide nothing.
 pub const PAIRS_MIN: usize = 10;
@@ -107,6 +107,24 @@ pub fn stalls(own: (usize, usize), control: (usize, usize)) -> Verdict {
     ))
 }
 
+/// Whether something is no more frequent, by a difference of frequencies with its interval: more is a miss once chance is an
+/// unlikely reason, and not more is known once the interval ends below `margin`.
+#[must_use]
+pub fn no_more_often(
+    difference: Option<Mean>,
+    margin: f64,
+    samples: usize,
+    samples_min: usize,
+) -> Verdict {
+    let Some(difference) = difference else { return Verdict::Void("not measured".to_owned()) };
+    match too_few(samples, samples_min, "windows") {
+        Some(void) => void,
+        None if difference.low > 0.0 => Verdict::Missed,
+        None if difference.high <= margin => Verdict::Held,
+        None => Verdict::Void(format!("up to {:.1} % more", difference.high * 100.0)),
+    }
+}
+
 /// Whether a gauge that was read again and again did not grow: its greatest value in the last fifth of the
 /// readings is at most a tenth, or `slack` if that is more, above the greatest in the first fifth.
 #[must_use]
@@ -184,6 +202,19 @@ mod tests {
         assert_eq!(stalls((0, 20), (0, 10)), Verdict::Held);
         assert!(is_void(&stalls((2, 10), (1, 10))));
         assert_eq!(stalls((6, 10), (0, 10)), Verdict::Missed);
+    }
+
+    #[test]
+    fn more_often_is_told_from_chance_and_from_as_often() {
+        let verdict = |low: f64, high: f64, windows| {
+            let mean = f64::midpoint(low, high);
+            no_more_often(Some(Mean { low, mean, high }), 0.05, windows, 10)
+        };
+        assert_eq!(verdict(0.01, 0.03, 10), Verdict::Missed);
+        assert_eq!(verdict(-0.01, 0.03, 10), Verdict::Held);
+        assert_eq!(verdict(-0.09, -0.03, 10), Verdict::Held);
+        assert!(is_void(&verdict(-0.01, 0.06, 10)));
+        assert!(is_void(&verdict(-0.01, 0.03, 9)) && is_void(&no_more_often(None, 0.05, 10, 10)));
     }
 
     #[test]
