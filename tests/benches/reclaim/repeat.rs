@@ -217,16 +217,18 @@ impl Repeat {
     /// What the store held of the memory at most: in the first fifth of the run that counts, and in the last.
     pub(super) fn memory(&self) -> [(&'static str, u64, u64); 3] {
         let fifth = self.memory.len() / 5;
-        let most = |part: &[MemoryUse], of: fn(&MemoryUse) -> u64| part.iter().map(of).max();
         let warm = self.memory.get(READINGS_WARM as usize..).unwrap_or_default();
         let early = warm.get(..fifth.min(warm.len())).unwrap_or_default();
         let late = self.memory.get(self.memory.len() - fifth..).unwrap_or_default();
-        let parts: [(_, fn(&MemoryUse) -> u64); 3] = [
-            ("write buffers", |memory| memory.write_buffer_bytes),
-            ("block cache", |memory| memory.block_cache_bytes),
-            ("open files", |memory| memory.table_reader_bytes),
-        ];
-        parts.map(|(name, of)| (name, most(early, of).unwrap_or(0), most(late, of).unwrap_or(0)))
+        let most = |part: &[MemoryUse], of: fn(&MemoryUse) -> u64| {
+            part.iter().map(of).max().unwrap_or_default()
+        };
+        let part = |name, of| (name, most(early, of), most(late, of));
+        [
+            part("write buffers", |memory| memory.write_buffer_bytes),
+            part("block cache", |memory| memory.block_cache_bytes),
+            part("open files", |memory| memory.table_reader_bytes),
+        ]
     }
 
     /// Repetitions of the comparison.
