@@ -66,7 +66,8 @@ class Pace {
 // blocks, and discarding them, holds up whoever reads meanwhile for as long as it takes, which is
 // in proportion to the bytes; so a chunk is cut in steps, small ones while somebody reads. They are
 // synced again and again, or a journal would free the blocks of all of them at once; not each of the
-// small ones, because a sync holds up everybody's own.
+// small ones, because a sync holds up everybody's own. (With a journal somebody else's sync may free
+// what was cut since ours, and the rest does not know of it. Measured without one.)
 class TrashFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   TrashFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, uint64_t size,

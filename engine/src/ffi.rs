@@ -271,8 +271,8 @@ pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
 /// Ends [`compact_files`] from another thread, and lets none begin.
 ///
 /// RocksDB looks at the flag of a compaction of named files only before it begins. What ends one that runs is
-/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself would begin again with the next flush of
-/// their family, which may never come.
+/// `AbortAllCompactions`, for all of the database: those that RocksDB had begun by itself would begin again when
+/// the files of their family change next, by a flush for example, which may never come.
 #[derive(Debug)]
 pub(crate) struct CompactionStop {
     flag: NonNull<c_uchar>,
@@ -413,7 +413,8 @@ pub(crate) fn compact_files(
     })
 }
 
-/// Lets RocksDB look whether a family needs a compaction, as it does by itself after a flush only, and not after one of its own was ended.
+/// Lets RocksDB look whether a family needs a compaction, as it does by itself when the files of the family change, and not after one of its
+/// own was ended.
 ///
 /// It is told that a range may be worth it in which there is no key: it marks no file, and looks (db_impl_experimental.cc).
 ///

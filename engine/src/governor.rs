@@ -278,10 +278,18 @@ impl Steps {
 
     /// After a step nothing is freed for at least so many times as long as it took, whatever the rate: a disk that is slow
     /// is not kept busy. A tenth of its time may be ours: with a fifth the foreground's p99 was 1.20x of idle
-    /// (docs/benchmarks.md).
+    /// (docs/benchmarks.md; on a file system without a journal, as all that is said of steps here).
     pub(crate) const fn rest(self) -> u32 {
         match self {
             Self::Shared => 9,
+            Self::Alone => 0,
+        }
+    }
+
+    /// The same after a step in which a staged file is read back.
+    pub(crate) const fn rest_of_reads(self) -> u32 {
+        match self {
+            Self::Shared => 4,
             Self::Alone => 0,
         }
     }

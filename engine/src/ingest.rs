@@ -131,7 +131,7 @@ impl Engine {
             };
             at += count;
             self.governor().charge(Class::Ingest, count);
-            let rest = began.elapsed() * self.governor().steps().rest();
+            let rest = began.elapsed() * self.governor().steps().rest_of_reads();
             std::thread::sleep(rest.min(REST_MAX));
             may_go_on()?;
         }

@@ -212,8 +212,8 @@ impl ReclaimHandle {
 
     /// Pauses or resumes all reclaim. A compaction that is under way ends early, another step first; what RocksDB has in its trash stands
     /// still too, within a tenth of a second. Without effect if it is so already. Blocks while a compaction ends, mostly for some milliseconds; all
-    /// others of the database end with it: those that RocksDB had begun by itself begin again at once (in families of a host's own with
-    /// their next flush), and one that the host asked for answers that it was cut short.
+    /// others of the database end with it: those that RocksDB had begun by itself begin again at once (in families of a host's own when their
+    /// files change next), and one that the host asked for answers that it was cut short.
     pub fn pause(&self, paused: bool) {
         let mut state = self.shared.lock();
         if state.paused == paused {

@@ -65,7 +65,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     threads: Option<usize>,
     /// How often, on the average, a window is measured again in which the host of a virtual machine took more than
-    /// 5 % of the processors [2]
+    /// 5 % of the processors; not of turns [2]
     #[arg(long)]
     again: Option<usize>,
     /// What the foreground is offered, as a part of its idle peak [0.5]
@@ -169,7 +169,7 @@ impl Arguments {
             given.unwrap_or(if small { smoke } else { usual }).max(1)
         };
         let mb = |given: Option<u64>, usual, smoke| given.unwrap_or(pick(usual, smoke)).max(1) * MB;
-        let sizes = if small { vec![16] } else { vec![1024, 10_240] };
+        let sizes = if small { vec![64] } else { vec![1024, 10_240] };
         Plan {
             smoke: small,
             seed: self.seed,

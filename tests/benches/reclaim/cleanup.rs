@@ -30,7 +30,7 @@ const SETTLES: Duration = Duration::from_millis(150);
 const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
 
 /// Bytes that go in a second of cleanup, for a first guess of how many turns there will be.
-const GUESS_PER_SECOND: u64 = 100 << 20;
+const GUESS_PER_SECOND: u64 = 80 << 20;
 
 /// All undos of one size.
 pub(super) struct Cleanup {
@@ -63,7 +63,8 @@ impl Cleanup {
             control: Trials::new(plan.seed),
         };
         progress.begin(&format!("{size_mb} MB turns"), plan.turns);
-        let mut count = usize::try_from(bytes / GUESS_PER_SECOND).unwrap_or(0) + 2;
+        let per_turn = GUESS_PER_SECOND * (COUNTS + SETTLES).as_millis() as u64 / 1000;
+        let mut count = usize::try_from(bytes / per_turn).unwrap_or(0) + 2;
         for number in 0.. {
             if cleanup.undos.count() >= plan.pairs && cleanup.undos.pairs() >= plan.turns {
                 break;
@@ -86,7 +87,8 @@ impl Cleanup {
             }
             strategy.tidy(store, &doomed)?;
             let taken = windows.last().map_or(0, |window| window.pairs.len());
-            if taken == 0 || plan.smoke {
+            if taken == 0 {
+                // Too short for a turn: there is nothing to compare.
                 break;
             }
             let trials = [&mut cleanup.control, &mut cleanup.undos];
@@ -95,6 +97,9 @@ impl Cleanup {
             }
             (0..taken).for_each(|_| progress.step());
             count = taken;
+            if plan.smoke {
+                break;
+            }
         }
         Ok(cleanup)
     }

@@ -1,4 +1,5 @@
-//! How long one step takes in which a dropped file is cut: for so long a reader of the same disk may have to wait.
+//! How long one step takes in which a dropped file is cut and synced: for so long a reader of the same disk may have to wait. (Of the small
+//! steps in RocksDB's trash one in four is synced.)
 
 use std::fs::File;
 use std::io::Write as _;

@@ -196,6 +196,10 @@ fn moment(pairs: &[&Pair], of: fn(&Pair) -> Option<f64>) -> String {
 /// Cleanup in turns with idle: a line of milliseconds, and the ratios of turns and of windows.
 fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     lines.push(String::new());
+    if cleanup.undos.count() == 0 {
+        lines.push(format!("A job of {}: too small for turns", size_name(cleanup.size_mb)));
+        return;
+    }
     lines.push(format!(
         "A job of {} cancelled at half, its cleanup in turns with idle: foreground {:.0} operations/s",
         size_name(cleanup.size_mb),
@@ -220,9 +224,14 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     let over = line(&|percentile| spread(undos.idle_over(control, percentile)));
     lines.push(format!("{:<NAME$}{over}", "idle turns over control's"));
     lines.push(format!(
-        "{} in a second of cleanup; {:.1} % of what was freed went in idle turns",
+        "{} in a second of cleanup; {:.1} % of what was freed went in idle turns; the host took {:.1} %",
         megabytes(undos.rate()),
-        undos.idle_part() * 100.0
+        undos.idle_part() * 100.0,
+        undos.stolen() * 100.0
+    ));
+    let [own, idle] = undos.stalls().map(|part| format!("{:.1} %", part * 100.0));
+    lines.push(format!(
+        "turns with a stall above {STALL_MS:.0} ms: {own} of cleanup, {idle} of idle"
     ));
 }
 

@@ -5,7 +5,7 @@
 //! are eighty in the undo of a large job. So many pairs tell a tenth, where ten pairs of whole windows do not.
 //!
 //! What cleanup does to the turns after it would be in both sides of each pair. So idle turns beside cleanup are compared with those of
-//! a window without any, too, and must not be slower.
+//! a window without any, too, and must not be slower by more than chance. Windows are few, so that only tells if it is much.
 
 use std::time::Duration;
 
@@ -61,8 +61,11 @@ impl Both {
 
     /// 1 if only cleanup has a stall, -1 if only idle has.
     fn stall(&self) -> f64 {
-        let stalls = |latency: &Latency| f64::from(u8::from(latency.max_ms > STALL_MS));
-        stalls(&self.cleanup) - stalls(&self.idle)
+        Self::stalls(&self.cleanup) - Self::stalls(&self.idle)
+    }
+
+    fn stalls(latency: &Latency) -> f64 {
+        f64::from(u8::from(latency.max_ms > STALL_MS))
     }
 
     fn to_json(self) -> Value {
@@ -156,6 +159,20 @@ impl Trials {
         let mean = |stalls: Vec<f64>| stalls.iter().sum::<f64>() / stalls.len().max(1) as f64;
         let means: Vec<f64> = self.groups(Both::stall).into_iter().map(mean).collect();
         bootstrap_mean(&means, self.seed)
+    }
+
+    /// The part of the turns of cleanup that have a stall, and of the idle ones.
+    pub(super) fn stalls(&self) -> [f64; 2] {
+        let part = |side: fn(&Both) -> &Latency| {
+            let stalls = self.groups(|pair| Both::stalls(side(pair))).concat();
+            stalls.iter().sum::<f64>() / stalls.len().max(1) as f64
+        };
+        [part(|pair| &pair.cleanup), part(|pair| &pair.idle)]
+    }
+
+    /// The median of what the machine's host took.
+    pub(super) fn stolen(&self) -> f64 {
+        median(&self.trials.iter().map(|trial| trial.stolen).collect::<Vec<_>>()).unwrap_or(0.0)
     }
 
     /// Idle turns of these windows over those of others, window by window.

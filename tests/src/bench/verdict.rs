@@ -117,7 +117,7 @@ pub fn no_more_often(
     samples_min: usize,
 ) -> Verdict {
     let Some(difference) = difference else { return Verdict::Void("not measured".to_owned()) };
-    match too_few(samples, samples_min, "windows") {
+    match too_few(samples, samples_min, "pairs") {
         Some(void) => void,
         None if difference.low > 0.0 => Verdict::Missed,
         None if difference.high <= margin => Verdict::Held,
