@@ -5,7 +5,7 @@ use cairn_tests::bench::verdict::{self, Compared, PAIRS_MIN, Verdict};
 use serde_json::{Value, json};
 
 use crate::cancel::{AllCancels, Cancels, Moment, SIZE_FACTOR};
-use crate::cleanup::Cleanup;
+use crate::cleanup::{BEHIND_MS, Cleanup};
 use crate::import::Imports;
 use crate::latency::Percentile;
 use crate::pairs::{STALL_MS, Size};
@@ -193,6 +193,12 @@ fn not_idle(cleanup: &Cleanup) -> Option<Verdict> {
         return Some(Verdict::Void(format!(
             "{:.0} % of what was freed went in idle turns",
             part * 100.0
+        )));
+    }
+    let (behind, undos) = (cleanup.undos.behind(BEHIND_MS), cleanup.undos.count());
+    if behind * 10 > undos {
+        return Some(Verdict::Void(format!(
+            "in {behind} of {undos} undos the foreground was behind in idle turns, too"
         )));
     }
     let over = cleanup.undos.idle_over(&cleanup.control, Percentile::P99);

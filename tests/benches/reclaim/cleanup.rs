@@ -26,6 +26,9 @@ const COUNTS: Duration = Duration::from_millis(300);
 /// Before it: a pause takes effect with the step under way, its end within 50 ms, and what was late by then is worked off.
 const SETTLES: Duration = Duration::from_millis(150);
 
+/// [`SETTLES`] in milliseconds: an operation that is later is late in the next turn, too.
+pub(super) const BEHIND_MS: f64 = SETTLES.as_millis() as f64;
+
 /// A pair of turns.
 const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
 
@@ -40,6 +43,8 @@ pub(super) struct Cleanup {
     pub(super) undos: Trials,
     /// As many turns before each undo, with nothing to clean up in them.
     pub(super) control: Trials,
+    /// Undos that do not count, because the foreground fell behind in the control before them.
+    pub(super) aside: usize,
 }
 
 impl Cleanup {
@@ -61,6 +66,7 @@ impl Cleanup {
             rate: stores.rate,
             undos: Trials::new(plan.seed),
             control: Trials::new(plan.seed),
+            aside: 0,
         };
         progress.begin(&format!("{size_mb} MB turns"), plan.turns);
         let per_turn = GUESS_PER_SECOND * (COUNTS + SETTLES).as_millis() as u64 / 1000;
@@ -91,6 +97,16 @@ impl Cleanup {
                 // Too short for a turn: there is nothing to compare.
                 break;
             }
+            // Whoever is behind for longer than a switch settles is behind in turns of both kinds, and they are alike. What the undo
+            // was like is not looked at.
+            let alone = windows.first().is_some_and(|window| is_behind(window));
+            if alone && !plan.smoke {
+                cleanup.aside += 1;
+                if cleanup.aside > plan.pairs * plan.again {
+                    break;
+                }
+                continue;
+            }
             let trials = [&mut cleanup.control, &mut cleanup.undos];
             for (window, trials) in windows.iter().zip(trials) {
                 trials.add(&window.pairs, &window.recorded, window.back_seconds);
@@ -110,10 +126,17 @@ impl Cleanup {
             "foreground_rate": self.rate,
             "turn_seconds": COUNTS.as_secs_f64(),
             "settles_seconds": SETTLES.as_secs_f64(),
+            "set_aside": self.aside,
             "undos": self.undos.to_json(),
             "control": self.control.to_json(),
         })
     }
+}
+
+/// Whether the foreground was behind in idle turns for longer than a switch settles.
+fn is_behind(window: &Taken) -> bool {
+    let idle: Vec<_> = window.pairs.iter().map(|pair| (pair.idle.from, pair.idle.until)).collect();
+    window.recorded.within(&idle).p99_ms > BEHIND_MS
 }
 
 /// When turns end.

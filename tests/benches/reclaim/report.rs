@@ -229,6 +229,12 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
         undos.idle_part() * 100.0,
         undos.stolen() * 100.0
     ));
+    if cleanup.aside > 0 {
+        lines.push(format!(
+            "set aside: {} undos, before which the foreground fell behind with nothing to clean up",
+            cleanup.aside
+        ));
+    }
     let [own, idle] = undos.stalls().map(|part| format!("{:.1} %", part * 100.0));
     lines.push(format!(
         "turns with a stall above {STALL_MS:.0} ms: {own} of cleanup, {idle} of idle"

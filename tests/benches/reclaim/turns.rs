@@ -170,6 +170,11 @@ impl Trials {
         [part(|pair| &pair.cleanup), part(|pair| &pair.idle)]
     }
 
+    /// Windows whose idle turns have a p99 above that.
+    pub(super) fn behind(&self, ms: f64) -> usize {
+        self.trials.iter().filter(|trial| trial.whole.idle.p99_ms > ms).count()
+    }
+
     /// The median of what the machine's host took.
     pub(super) fn stolen(&self) -> f64 {
         median(&self.trials.iter().map(|trial| trial.stolen).collect::<Vec<_>>()).unwrap_or(0.0)
