@@ -99,7 +99,7 @@ impl Cleanup {
             }
             // Whoever is behind for longer than a switch settles is behind in turns of both kinds, and they are alike. What the undo
             // was like is not looked at.
-            let alone = windows.first().is_some_and(|window| is_behind(window));
+            let alone = windows.first().is_some_and(is_behind);
             if alone && !plan.smoke {
                 cleanup.aside += 1;
                 if cleanup.aside > plan.pairs * plan.again {
