@@ -16,13 +16,13 @@ use crate::strategy::Strategy;
 use crate::turns::Trials;
 
 /// What the foreground's percentiles may be over idle during cleanup, and how far idle pairs may disagree before the comparison
-/// is void: by as much as is looked for.
+/// is void.
 const LIMITS: [(Percentile, f64, f64); 2] =
     [(Percentile::P99, 1.10, 0.10), (Percentile::P999, 1.25, 0.25)];
 
 /// The same of p99 beside an import.
 const IMPORT_LIMIT: f64 = 1.5;
-const IMPORT_MARGIN: f64 = 0.25;
+const IMPORT_MARGIN: f64 = 0.10;
 
 /// In so many of a hundred turns more than by chance a stall would be found.
 const STALLS_MARGIN: f64 = 0.05;

@@ -2,8 +2,7 @@
 //!
 //! The store holds a table. Its reads are compared with those of a store that has never seen a job, in
 //! turns. Everything that could grow is read again and again on the way. Ended jobs are kept for a short time only, and the block
-//! cache is small and full from the beginning: what is asked to be kept has to grow. Memory is judged after the first imports, in
-//! which write buffers and pools fill that every store has.
+//! cache is small and full from the beginning: what is asked to be kept has to grow.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -29,9 +28,6 @@ const TABLE_ROWS: u64 = 100_000;
 
 /// How long an ended job is kept: a small part of the run.
 const RETENTION: &str = "10s";
-
-/// Readings, a fifth of the run, in which memory does not count yet.
-const READINGS_WARM: u64 = READINGS / 5;
 
 /// Of the block cache. The table is larger.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -205,20 +201,17 @@ impl Repeat {
         Ok(())
     }
 
-    /// The readings of a gauge that count.
+    /// The readings of a gauge after the first import.
     pub(super) fn readings(&self, gauge: Gauge) -> &[f64] {
         let place = Gauge::ALL.iter().position(|other| *other == gauge);
         let readings = place.and_then(|place| self.readings.get(place));
-        // The first is before the first import.
-        let first = if gauge == Gauge::Memory { READINGS_WARM as usize } else { 1 };
-        readings.and_then(|readings| readings.get(first..)).unwrap_or_default()
+        readings.and_then(|readings| readings.get(1..)).unwrap_or_default()
     }
 
-    /// What the store held of the memory at most: in the first fifth of the run that counts, and in the last.
+    /// What the store held of the memory at most: in the first fifth of the run, and in the last.
     pub(super) fn memory(&self) -> [(&'static str, u64, u64); 3] {
         let fifth = self.memory.len() / 5;
-        let warm = self.memory.get(READINGS_WARM as usize..).unwrap_or_default();
-        let early = warm.get(..fifth.min(warm.len())).unwrap_or_default();
+        let early = self.memory.get(..fifth).unwrap_or_default();
         let late = self.memory.get(self.memory.len() - fifth..).unwrap_or_default();
         let most = |part: &[MemoryUse], of: fn(&MemoryUse) -> u64| {
             part.iter().map(of).max().unwrap_or_default()
