@@ -1,7 +1,7 @@
 //! What is measured, and how much of it: the command line, and the sizes that follow from it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 
@@ -86,6 +86,9 @@ pub(super) struct Arguments {
     /// The greatest length of a window with an undo [60; 180 for jobs above 2 GB]
     #[arg(long, value_name = "SECONDS")]
     cap: Option<u64>,
+    /// A part with pairs, turns or rounds begins none after so many minutes; what it has by then is its result
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
     /// Cancels of a job that writes at full speed [120]
     #[arg(long)]
     cancels: Option<usize>,
@@ -134,6 +137,8 @@ pub(super) struct Plan {
     pub(super) idle: Duration,
     pub(super) window_min: Duration,
     window_max: Option<Duration>,
+    /// After which a part begins nothing more.
+    enough: Option<Duration>,
     /// For which nothing may be compacted before a window begins.
     pub(super) quiet: Duration,
     pub(super) cancels: usize,
@@ -191,6 +196,7 @@ impl Arguments {
             idle: ms(self.idle_ms, 3000, 300),
             window_min: ms(self.window_ms, 2000, 300),
             window_max: self.cap.map(Duration::from_secs),
+            enough: self.minutes.map(|minutes| Duration::from_secs(minutes * 60)),
             quiet: ms(None, 500, 50),
             cancels: count(self.cancels, 120, 5),
             import_cancels: count(self.import_cancels, 30, 2),
@@ -210,6 +216,11 @@ impl Plan {
     /// Whether a part is to be run.
     pub(super) fn includes(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// Whether a part that began then has had its time.
+    pub(super) fn is_over(&self, began: Instant) -> bool {
+        self.enough.is_some_and(|enough| began.elapsed() >= enough)
     }
 
     /// The ways of undoing that are measured at a size.

@@ -71,8 +71,10 @@ impl Cleanup {
         progress.begin(&format!("{size_mb} MB turns"), plan.turns);
         let per_turn = GUESS_PER_SECOND * (COUNTS + SETTLES).as_millis() as u64 / 1000;
         let mut count = usize::try_from(bytes / per_turn).unwrap_or(0) + 2;
+        let began = Instant::now();
         for number in 0.. {
-            if cleanup.undos.count() >= plan.pairs && cleanup.undos.pairs() >= plan.turns {
+            let enough = cleanup.undos.count() >= plan.pairs && cleanup.undos.pairs() >= plan.turns;
+            if enough || plan.is_over(began) {
                 break;
             }
             progress.say(&format!("undo {}", number + 1));

@@ -101,7 +101,8 @@ impl Imports {
             seed: plan.seed,
         };
         let mut retries = Retries::new(rounds, plan.again);
-        while imports.rounds.len() < rounds {
+        let began = Instant::now();
+        while imports.rounds.len() < rounds && !plan.is_over(began) {
             let number = imports.rounds.len();
             progress.say(&format!("round {}", number + 1));
             let round = imports.round(&sql, &table, plan, number as u64).await?;

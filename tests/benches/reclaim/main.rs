@@ -75,49 +75,47 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let folder = folder.map_err(|error| format!("cannot make a temporary folder: {error}"))?;
     let machine = Machine::of(folder.path());
     let progress = Progress::new();
-    let measured = measure(&plan, folder.path(), machine, &progress);
+    let mut results = Results::of(machine, plan.seed);
+    let keep = |results: &Results| keep(results, &arguments.out);
+    let measured = measure(&plan, folder.path(), &mut results, &keep, &progress);
     progress.finish();
-    let results = measured?;
-    write(&results, &arguments.out)
+    measured?;
+    print(&report::text(&results, &aims::all(&results)));
+    print(&format!("Written to {}", arguments.out.display()));
+    Ok(())
 }
 
-/// Runs all parts that were asked for.
+/// Runs all parts that were asked for; after each, what is known so far is kept: the whole takes hours, and may be ended before.
 fn measure(
     plan: &Plan,
     folder: &Path,
-    machine: Machine,
+    results: &mut Results,
+    keep: &dyn Fn(&Results) -> Result<(), String>,
     progress: &Progress,
-) -> Result<Results, String> {
+) -> Result<(), String> {
     let last_write = LastWrite::install()?;
-    let mut results = Results {
-        machine,
-        seed: plan.seed,
-        sizes: Vec::new(),
-        cleanups: Vec::new(),
-        quiet: Vec::new(),
-        cancels: None,
-        imports: None,
-        repeat: None,
-        cost: None,
-        cut: None,
-    };
     if plan.includes(Part::Cost) {
         results.cost = Some(Cost::measure(plan, progress)?);
+        keep(results)?;
     }
     if plan.includes(Part::Cut) {
         results.cut = Some(Cut::measure(folder, plan, progress)?);
+        keep(results)?;
     }
     if [Part::Strategies, Part::Turns, Part::Quiet].into_iter().any(|part| plan.includes(part)) {
         let stores = Stores::make(folder, plan, progress)?;
         for &size_mb in &plan.sizes_mb {
             if plan.includes(Part::Quiet) {
                 results.quiet.push(Quiet::measure(&stores, plan, size_mb, progress)?);
+                keep(results)?;
             }
             if plan.includes(Part::Turns) {
                 results.cleanups.push(Cleanup::measure(&stores, plan, size_mb, progress)?);
+                keep(results)?;
             }
             if plan.includes(Part::Strategies) {
                 results.sizes.push(stores.measure(plan, size_mb, progress)?);
+                keep(results)?;
             }
         }
     }
@@ -125,21 +123,23 @@ fn measure(
     if plan.includes(Part::Cancel) {
         let cancels = AllCancels::measure(folder, plan, &last_write, progress);
         results.cancels = Some(runtime.block_on(cancels)?);
+        keep(results)?;
     }
     if plan.includes(Part::Import) {
         results.imports = Some(runtime.block_on(Imports::measure(folder, plan, progress))?);
+        keep(results)?;
     }
     if plan.includes(Part::Repeat) {
         results.repeat = Some(runtime.block_on(Repeat::measure(folder, plan, progress))?);
+        keep(results)?;
     }
-    Ok(results)
+    Ok(())
 }
 
-/// Prints the report, and writes it beside the numbers and the plots.
-fn write(results: &Results, out: &Path) -> Result<(), String> {
+/// Writes the numbers, the report and the plots.
+fn keep(results: &Results, out: &Path) -> Result<(), String> {
     let aims = aims::all(results);
     let report = report::text(results, &aims);
-    print(&report);
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", out.display());
     std::fs::create_dir_all(out).map_err(|error| failed(&error))?;
     let json =
@@ -153,6 +153,5 @@ fn write(results: &Results, out: &Path) -> Result<(), String> {
     for cleanup in &results.cleanups {
         plot::turns(cleanup, &out.join(format!("turns-{}mb.svg", cleanup.size_mb)))?;
     }
-    print(&format!("Written to {}", out.display()));
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! than a quick one.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_tests::bench::statistics::{Interval, bootstrap_median, bootstrap_ratio, median};
 use serde_json::{Value, json};
@@ -228,7 +228,11 @@ impl Stores {
         let (mut pairs, mut control) = (Vec::new(), plan.window_min);
         let (mut aside, mut retries) =
             (Vec::new(), Retries::new(plan.pairs * strategies.len(), plan.again));
+        let began = Instant::now();
         for round in 0..plan.pairs {
+            if plan.is_over(began) {
+                break;
+            }
             for turn in 0..strategies.len() {
                 let Some(&strategy) = strategies.get((round + turn) % strategies.len()) else {
                     continue;

@@ -28,6 +28,22 @@ pub(super) struct Results {
 }
 
 impl Results {
+    /// Of a run that has measured nothing yet.
+    pub(super) fn of(machine: Machine, seed: u64) -> Self {
+        Self {
+            machine,
+            seed,
+            sizes: Vec::new(),
+            cleanups: Vec::new(),
+            quiet: Vec::new(),
+            cancels: None,
+            imports: None,
+            repeat: None,
+            cost: None,
+            cut: None,
+        }
+    }
+
     /// All numbers, with the verdicts that follow from them.
     pub(super) fn to_json(&self, aims: &[Aim]) -> Value {
         json!({
