@@ -17,6 +17,11 @@ mod terminal;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// glibc's keeps what a burst left, in an arena of each thread, so that memory grows where what is in use does not; see the
+/// last aim in `docs/benchmarks.md`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Deep queries recurse; tokio's 2 MiB of stack are too few for them.
 const STACK_BYTES: usize = 8 << 20;
 
