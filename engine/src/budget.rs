@@ -74,6 +74,10 @@ impl Class {
 /// a class for hours.
 const DEBT_BYTES_MAX: f64 = (1_u64 << 30) as f64;
 
+/// What trash owes is paid off within this time by the whole rate. It is paced by itself, and freeing a byte costs a small part of what
+/// writing one does: its debt is its share while it works, and must not hold others up for long when it is done.
+const TRASH_DEBT: Duration = Duration::from_secs(1);
+
 /// A class may go ahead while it owes less than the whole rate pays in this time. Waiting threads wake
 /// a little late; without slack that time would be lost.
 const SLACK: Duration = Duration::from_millis(50);
@@ -136,7 +140,11 @@ impl Budget {
         if self.rate > 0
             && let Some(debt) = self.debts.get_mut(class.index())
         {
-            *debt = (*debt + bytes as f64).min(DEBT_BYTES_MAX);
+            let most = match class {
+                Class::Trash => self.rate as f64 * TRASH_DEBT.as_secs_f64(),
+                _ => DEBT_BYTES_MAX,
+            };
+            *debt = (*debt + bytes as f64).min(most.min(DEBT_BYTES_MAX));
         }
     }
 

@@ -150,3 +150,25 @@ fn a_cleanup_gets_its_share_beside_a_greedy_import() {
     let all: u64 = taken.iter().sum();
     assert!(all <= 1000 * MB + 2 * 128 * MB + 16 * MB, "all took {} MB", all / MB);
 }
+
+#[test]
+fn what_trash_has_freed_without_asking_holds_an_import_up_for_a_moment_only() {
+    let mut budget = Budget::new(10 * MB);
+    let (mut now, mut taken) = (Duration::ZERO, 0);
+    for tick in 0..200 {
+        now = Duration::from_millis(tick * 50);
+        // As the governor's thread does, for five seconds: freed at a rate of its own.
+        if tick < 100 && tick % 2 == 0 {
+            budget.charge(Class::Trash, 25 * MB, now);
+        }
+        while budget.wait(Class::Ingest, now).is_zero() {
+            budget.charge(Class::Ingest, MB / 10, now);
+            taken += MB / 10;
+        }
+    }
+    // Half of the rate beside it and for two seconds more, all of it after that.
+    let expected = (5 + 2) * 5 * MB + 3 * 10 * MB;
+    let ratio = taken as f64 / expected as f64;
+    assert!((0.95..1.1).contains(&ratio), "{} MB of {}", taken / MB, expected / MB);
+    assert!(budget.debt(Class::Trash) <= 0.0, "{now:?}");
+}

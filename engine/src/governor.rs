@@ -70,6 +70,8 @@ pub(crate) struct Signals {
     /// Bytes of dropped files that were freed since the last tick, and that are still to be freed.
     pub(crate) freed_bytes: u64,
     pub(crate) trash_bytes: u64,
+    /// Who frees files at the same time: RocksDB's file manager, the reclaimer, each job that removes one of its own.
+    pub(crate) freeing: u32,
     /// The most files that a family has in level 0, and the number at which RocksDB slows writers down.
     pub(crate) level0_files: u64,
     pub(crate) level0_limit: u64,
@@ -96,9 +98,11 @@ impl Signals {
 pub(crate) struct Decision {
     /// Bytes per second of the budget; 0 for no limit.
     pub(crate) rate: u64,
-    /// Bytes per second at which dropped files are freed; never 0.
+    /// Bytes per second at which dropped files are freed, by all who do; never 0.
     pub(crate) deletion_rate: u64,
     pub(crate) steps: Steps,
+    /// Who frees files at the same time.
+    pub(crate) freeing: u32,
     /// What gives space back does not wait for the budget.
     pub(crate) reclaim_first: bool,
     /// The foreground's window was measured at another rate: forget it.
@@ -106,6 +110,18 @@ pub(crate) struct Decision {
     /// A reader has become older than it should: going slower or faster gives no space back that it holds, so people are told.
     pub(crate) report_reader: bool,
     pub(crate) reason: Reason,
+}
+
+impl Decision {
+    /// What each of those who free files may free, in bytes per second.
+    pub(crate) fn deletion_rate_of_each(&self) -> u64 {
+        self.deletion_rate / u64::from(self.freeing.max(1))
+    }
+
+    /// For how many times the length of its last step each of them rests.
+    pub(crate) fn rest_of_each(&self) -> u32 {
+        self.steps.rest_of_each(self.freeing)
+    }
 }
 
 /// Why background work goes as fast as it does.
@@ -142,6 +158,8 @@ pub(crate) enum Reason {
     },
     /// The limit that a person set.
     Limit,
+    /// There is nothing to do but reclaim, and a person has paused it.
+    Paused,
 }
 
 impl fmt::Display for Reason {
@@ -181,6 +199,7 @@ impl fmt::Display for Reason {
                 write!(f, "{} MiB free, below the floor of {} MiB", free >> 20, floor >> 20)
             }
             Self::Limit => f.write_str("background.rate.max"),
+            Self::Paused => f.write_str("reclaim.paused"),
         }
     }
 }
@@ -282,6 +301,14 @@ impl Steps {
     pub(crate) const fn rest(self) -> u32 {
         match self {
             Self::Shared => 9,
+            Self::Alone => 0,
+        }
+    }
+
+    /// [`Steps::rest`] of each of so many who free files at the same time: together they have the part of the time that one has.
+    pub(crate) const fn rest_of_each(self, of: u32) -> u32 {
+        match self {
+            Self::Shared => (self.rest() + 1).saturating_mul(if of > 1 { of } else { 1 }) - 1,
             Self::Alone => 0,
         }
     }
@@ -465,9 +492,10 @@ impl Calculator {
             self.learning = true;
             return Reason::Learning;
         }
-        // A rate that is not used says nothing about whether a higher one would be harmless.
+        // A rate that is not used says nothing about whether a higher one would be harmless. Beside trash half of it is all that there is.
         let due = self.work.rate * elapsed.as_secs_f64();
-        if calm && signals.taken_bytes as f64 >= due / 2.0 {
+        let used = if signals.freed_bytes > 0 { due / 4.0 } else { due / 2.0 };
+        if calm && signals.taken_bytes as f64 >= used {
             self.work.grow();
         }
         if calm && signals.trash_bytes > 0 {
@@ -515,6 +543,7 @@ impl Calculator {
             rate,
             deletion_rate,
             steps,
+            freeing: signals.freeing,
             reclaim_first,
             start_afresh: false,
             report_reader: false,

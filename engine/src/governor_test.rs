@@ -182,6 +182,7 @@ fn the_baseline_is_learned_at_rest_before_it_is_known_and_after_crawling_in_vain
             rate: 32 << 20,
             deletion_rate: 256 << 20,
             steps: Steps::Shared,
+            freeing: 1,
             reclaim_first: false,
             start_afresh: false,
             report_reader: false,
@@ -227,6 +228,7 @@ fn no_signal_makes_a_rate_that_nothing_can_live_with() {
             waiting: pick(31, 2) == 0,
             freed_bytes: pick(32, 2) << pick(33, 40),
             trash_bytes: pick(38, 2) << 30,
+            freeing: pick(39, 4) as u32,
             level0_files: pick(40, 30),
             level0_limit: 20,
             pending_bytes: pick(45, 100) << 30,
@@ -261,6 +263,33 @@ fn files_are_cut_in_short_steps_while_somebody_works_and_in_long_ones_when_nobod
     assert_eq!(steps(&["fg", "trash", "900", "free", "2"], 300), Steps::Alone);
     assert_eq!(steps(&["fg", "trash", "900", "free", "9"], 400), Steps::Shared);
     assert_eq!(steps(&["trash", "900"], 1500), Steps::Alone, "the foreground has gone");
+}
+
+#[test]
+fn those_who_free_files_at_the_same_time_share_the_rate_and_the_disks_time() {
+    let limits = GovernorLimits::default();
+    let decide = |freeing: u32| {
+        let mut calculator = Calculator::default();
+        let signals = Signals {
+            foreground: foreground(1.0),
+            trash_bytes: 1 << 30,
+            freeing,
+            ..Signals::default()
+        };
+        calculator.decide(&limits, &signals, Duration::from_millis(100))
+    };
+    let alone = decide(1);
+    assert_eq!(alone.deletion_rate_of_each(), alone.deletion_rate);
+    for freeing in [0, 1, 2, 5] {
+        let decision = decide(freeing);
+        let of = f64::from(freeing.max(1));
+        assert_eq!(decision.deletion_rate, alone.deletion_rate, "of all together");
+        let rates = decision.deletion_rate_of_each() as f64 * of;
+        assert!((rates - alone.deletion_rate as f64).abs() < of, "{freeing}");
+        let part = of / f64::from(1 + decision.rest_of_each());
+        assert!((part - 0.1).abs() < 1e-9, "{freeing} have {part} of the time");
+    }
+    assert_eq!(Steps::Alone.rest_of_each(3), 0, "nobody is held up");
 }
 
 #[test]

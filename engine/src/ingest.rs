@@ -30,7 +30,7 @@ use rustix::fs::{Advice, fadvise};
 use crate::batch::{Batch, Sync};
 use crate::budget::Class;
 use crate::claim::claims_key;
-use crate::disk::empty_folder;
+use crate::disk::{empty_folder, list};
 use crate::envelope::kind;
 use crate::error::{EngineError, Result};
 use crate::family::Family;
@@ -98,6 +98,9 @@ fn advance(before: Option<MarkRecord>, intent: &IntentRecord) -> MarkRecord {
 /// Bytes of a staged file that are read at a time. A reader that comes meanwhile waits for so many: 1 ms of a disk that reads
 /// 250 MB/s, where a kernel that reads ahead as it likes was seen to ask for 4 MiB.
 const READ_BYTES: usize = 256 << 10;
+
+/// For how long a batch that did not get in is removed gently: a cancel waits for that, and the end of the process.
+const REMOVAL_MAX: Duration = Duration::from_secs(2);
 
 /// The longest rest after a step: a cancel waits for it.
 const REST_MAX: Duration = Duration::from_millis(20);
@@ -230,7 +233,15 @@ impl Engine {
             }
             self.commit_fenced(claim.owner, claim.epoch, batch, Sync::No)?;
         }
-        empty_folder(self.disk().as_ref(), &self.make_staging_dir(claim)?)?;
+        let folder = self.make_staging_dir(claim)?;
+        let began = Instant::now();
+        for file in list(self.disk().as_ref(), &folder)?.iter().filter(|path| path.is_file()) {
+            match self.remove_file(file, &|| began.elapsed() >= REMOVAL_MAX) {
+                Err(EngineError::Stopped) => break,
+                removed => removed?,
+            }
+        }
+        empty_folder(self.disk().as_ref(), &folder)?;
         Ok(mark.map(Recovered::from).unwrap_or_default())
     }
 

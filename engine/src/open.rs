@@ -66,7 +66,8 @@ pub struct Options {
     /// Bytes of a file that holds some of the disk back, so that what makes room is taken on a full one; 0 for none.
     /// Below about 256 MiB RocksDB may not go on by itself after it has met a full disk.
     pub ballast_bytes: u64,
-    /// Start with reclaim paused (see [`ReclaimHandle::pause`]).
+    /// Start with reclaim paused (see [`ReclaimHandle::pause`]). Where jobs run, they follow their setting `reclaim.paused` once they are
+    /// started: a host whose pause is to outlast a restart opens its store paused.
     pub reclaim_paused: bool,
     /// Change nothing: no file is written, nothing is swept or reclaimed. For the doctor.
     pub read_only: bool,
@@ -213,7 +214,8 @@ impl Engine {
     /// go: on the same file system as the database, because they are hard-linked.
     ///
     /// A database that was opened without [`Tuning::apply`] works: dropped files are linked into a trash folder
-    /// of our own and cut there, but files that its own compactions drop are deleted unpaced. One whose
+    /// of our own and cut there, but files that compactions drop are deleted unpaced: its own, and ours of files that others have
+    /// rows in. Of its level 0 and compaction debt the governor knows those of our families, and RocksDB's default limits. One whose
     /// `bulk` family was made without our partitioner has files that spans share, which go by range
     /// deletion. Before the database is opened, [`Tuning::check_log`] tells whether its log is whole.
     ///
@@ -520,12 +522,27 @@ impl Engine {
     /// checkpoint on disk. `None` if there is none.
     #[must_use]
     pub fn oldest_reader(&self) -> Option<Duration> {
+        self.oldest_reader_named().map(|(age, _)| age)
+    }
+
+    /// The same, and what it is.
+    pub(crate) fn oldest_reader_named(&self) -> Option<(Duration, &'static str)> {
         let view = self.inner.views.all().map(|readers| readers.oldest);
-        let snapshot = self.inner.db.property_int_value("rocksdb.oldest-snapshot-time");
-        let snapshot = snapshot.ok().flatten().filter(|&seconds| seconds > 0).and_then(|seconds| {
-            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?.elapsed().ok()
-        });
-        view.max(snapshot).max(crate::holder::oldest_checkpoint(self.path()))
+        let checkpoint = crate::holder::oldest_checkpoint(self.path());
+        let readers = [
+            (view, "a view"),
+            (self.oldest_snapshot(), "a snapshot"),
+            (checkpoint, "a checkpoint"),
+        ];
+        let ages = readers.into_iter().filter_map(|(age, what)| Some((age?, what)));
+        ages.max_by_key(|(age, _)| *age)
+    }
+
+    /// Age of the oldest snapshot of the database.
+    pub(crate) fn oldest_snapshot(&self) -> Option<Duration> {
+        let time = self.inner.db.property_int_value("rocksdb.oldest-snapshot-time");
+        let seconds = time.ok().flatten().filter(|&seconds| seconds > 0)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?.elapsed().ok()
     }
 
     /// The reclaimer: wakes, pauses, tells what is left.

@@ -6,7 +6,7 @@
 
 pub(crate) mod feedback;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,16 @@ struct Shared {
     /// Bytes per second; 0 for no limit. The budget takes it over when somebody asks next.
     rate: AtomicU64,
     reclaim_first: AtomicBool,
-    /// Bytes per second at which dropped files are freed.
+    /// Bytes per second at which each of those who free files may, and for how many times a step's length it rests.
     deletion_rate: AtomicU64,
+    rest: AtomicU32,
     /// Dropped files are cut in steps for a disk that is shared.
     shared: AtomicBool,
     /// Bytes of our own trash that were freed since the last tick, and that are still to be freed.
     freed: AtomicU64,
     trash: AtomicU64,
+    /// Jobs that remove a file of their own.
+    removing: AtomicU32,
     reclaim_paused: AtomicBool,
     taken: [AtomicU64; Class::ALL.len()],
     /// Threads that wait in [`Governor::take`].
@@ -96,9 +99,11 @@ impl Governor {
             rate: AtomicU64::new(limits.rate_max),
             reclaim_first: AtomicBool::new(false),
             deletion_rate: AtomicU64::new(DELETION_UNLIMITED),
+            rest: AtomicU32::new(Steps::Alone.rest()),
             shared: AtomicBool::new(false),
             freed: AtomicU64::new(0),
             trash: AtomicU64::new(0),
+            removing: AtomicU32::new(0),
             reclaim_paused: AtomicBool::new(false),
             taken: [const { AtomicU64::new(0) }; Class::ALL.len()],
             waiting: AtomicUsize::new(0),
@@ -174,7 +179,8 @@ impl Governor {
     }
 
     /// Waits after a step that freed `bytes` of our own files and took so long: as long as the rate of
-    /// deletion and [`Steps::rest`] ask for. The budget is charged at the next tick.
+    /// deletion and [`Steps::rest`] ask for. The budget is charged at the next tick. While reclaim is paused only jobs come here, for
+    /// files that they are done with; the reclaimer's `stop` answers true.
     pub(crate) fn pace(&self, bytes: u64, took: Duration, stop: &dyn Fn() -> bool) -> Result<()> {
         self.wake();
         self.0.freed.fetch_add(bytes, Ordering::Relaxed);
@@ -182,7 +188,7 @@ impl Governor {
         loop {
             let rate = self.0.deletion_rate.load(Ordering::Relaxed).max(1);
             let due = Duration::from_secs_f64(bytes as f64 / rate as f64).saturating_sub(took);
-            let wait = due.max(took * self.steps().rest());
+            let wait = due.max(took * self.0.rest.load(Ordering::Relaxed));
             let left = wait.saturating_sub(began.elapsed());
             if stop() {
                 return Err(EngineError::Stopped);
@@ -192,6 +198,12 @@ impl Governor {
             }
             std::thread::sleep(left.min(LOOK_EVERY));
         }
+    }
+
+    /// A job removes a file of its own until what this answers is dropped.
+    pub(crate) fn removing(&self) -> Removing<'_> {
+        self.0.removing.fetch_add(1, Ordering::Relaxed);
+        Removing(&self.0.removing)
     }
 
     /// Says how many bytes of our own files are to be freed.
@@ -249,7 +261,8 @@ impl Governor {
     /// What was decided counts from now on.
     fn obey(&self, decision: &Decision) {
         self.0.rate.store(decision.rate, Ordering::Relaxed);
-        self.0.deletion_rate.store(decision.deletion_rate, Ordering::Relaxed);
+        self.0.deletion_rate.store(decision.deletion_rate_of_each(), Ordering::Relaxed);
+        self.0.rest.store(decision.rest_of_each(), Ordering::Relaxed);
         self.0.shared.store(decision.steps == Steps::Shared, Ordering::Relaxed);
         self.0.reclaim_first.store(decision.reclaim_first, Ordering::Relaxed);
     }
@@ -267,6 +280,15 @@ impl Governor {
     pub(crate) fn ring(&self) {
         lock(&self.0.bell).rung = true;
         self.0.rung.notify_one();
+    }
+}
+
+/// A job that removes a file of its own.
+pub(crate) struct Removing<'a>(&'a AtomicU32);
+
+impl Drop for Removing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -345,9 +367,9 @@ mod tests {
             governor.pace(8 << 20, Duration::from_millis(25), NEVER).unwrap();
             began.elapsed()
         };
-        governor.0.shared.store(true, Ordering::Relaxed);
+        governor.0.rest.store(Steps::Shared.rest(), Ordering::Relaxed);
         assert!(slow() >= Duration::from_millis(225), "a tenth of the time is ours");
-        governor.0.shared.store(false, Ordering::Relaxed);
+        governor.0.rest.store(Steps::Alone.rest(), Ordering::Relaxed);
         slow();
         assert_eq!(governor.0.freed.load(Ordering::Relaxed), 16 << 20);
         let stopped = governor.pace(1, Duration::from_secs(3600), &|| true);

@@ -13,7 +13,8 @@
 //! ours, which it would unlink in one call, and those that a checkpoint on disk links to, whose end we
 //! could not see. They are hard-linked into `<store>/trash/<id>/` before they are dropped, so that RocksDB's
 //! unlink frees nothing, and are cut once ours is the only link: then no version, iterator or
-//! checkpoint uses them.
+//! checkpoint uses them. A third kind is linked when it was dropped already: what still has its name, because somebody
+//! reads it, or makes a checkpoint that may link to it before RocksDB gives it up.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,8 +23,10 @@ use std::time::{Duration, Instant};
 
 use crate::claim::staging_name;
 use crate::disk::{Disk, gone, list, make_folders};
-use crate::error::{Result, io_error};
+use crate::error::{EngineError, Result, io_error};
+use crate::governor::Steps;
 use crate::id::SpanId;
+use crate::open::Engine;
 
 /// The folder of own trash in a store.
 pub(crate) const TRASH: &str = "trash";
@@ -51,6 +54,16 @@ pub(crate) fn keep(disk: &dyn Disk, file: &Path, folder: &Path) -> Result<bool> 
             tracing::warn!(file = %file.display(), %error, "cannot link; it will be deleted unpaced");
             Ok(false)
         }
+    }
+}
+
+/// Keeps a link to a dropped file that still has its name, where that can be done: it goes without, too.
+pub(crate) fn keep_dropped(disk: &dyn Disk, file: &Path, folder: &Path) {
+    if let Some(name) = file.file_name()
+        && make_folders(disk, folder).is_ok()
+        && let Err(error) = disk.link(file, &folder.join(name))
+    {
+        tracing::debug!(file = %file.display(), %error, "a dropped file is not linked");
     }
 }
 
@@ -106,11 +119,34 @@ pub(crate) fn remove_file(
     Ok(true)
 }
 
+impl Engine {
+    /// Removes a file that its job is done with (a sorted run that was merged, say) as gently as dropped files go. While reclaim is
+    /// paused, too: the job goes on. A file that does not exist is removed.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] once `stop` answers true, which is asked after each step: what is left of the file has
+    /// to be removed another time, and means nothing any more. An I/O error.
+    pub fn remove_file(&self, file: &Path, stop: &dyn Fn() -> bool) -> Result<()> {
+        let governor = self.governor();
+        let _removing = governor.removing();
+        let mut pace = |bytes, took| governor.pace(bytes, took, stop);
+        while file.try_exists().map_err(|source| io_error("look at", file, source))? {
+            // How large a step may be changes meanwhile.
+            let (step_bytes, mut bytes_max) = (governor.steps().bytes(), Steps::Alone.bytes());
+            match remove_file(self.disk().as_ref(), file, step_bytes, &mut bytes_max, &mut pace) {
+                // Who condemned it meanwhile removes it, too.
+                Err(EngineError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                removed => drop(removed?),
+            }
+        }
+        if stop() { Err(EngineError::Stopped) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::disk::SystemDisk;
-    use crate::error::EngineError;
 
     const STEP: u64 = 8 << 20;
 

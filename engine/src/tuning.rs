@@ -119,15 +119,10 @@ impl Tuning {
         self.applied.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Changes the rate at which RocksDB frees dropped files, 0 for not at all, and how it cuts them.
-    pub(crate) fn set_deletion_pace(&self, bytes_per_second: u64, steps: Steps) {
-        self.file_manager.set_pace(bytes_per_second, steps.bytes(), steps.rest());
-    }
-
-    /// As [`Tuning::set_deletion_pace`], with steps of any size.
-    #[cfg(test)]
-    pub(crate) fn set_deletion_steps(&self, bytes_per_second: u64, step_bytes: u64) {
-        self.file_manager.set_pace(bytes_per_second, step_bytes, 0);
+    /// Changes the rate at which RocksDB frees dropped files, 0 for not at all, by how much it cuts them at a time, and for how many
+    /// times as long as that took it rests.
+    pub(crate) fn set_deletion_pace(&self, bytes_per_second: u64, step_bytes: u64, rest: u32) {
+        self.file_manager.set_pace(bytes_per_second, step_bytes, rest);
     }
 
     /// Bytes of dropped files that RocksDB is still to free.

@@ -17,7 +17,7 @@ use crate::budget::Class;
 use crate::disk::free_bytes;
 use crate::error::{EngineError, Result};
 use crate::family::Family;
-use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
+use crate::governor::{Calculator, DELETION_LEAST, Decision, Reason, Signals};
 use crate::latency::{ByOperation, Latencies, latencies};
 use crate::memory::MemoryUse;
 use crate::open::{Engine, WeakEngine, handle};
@@ -106,7 +106,7 @@ struct Watch {
     taken: u64,
     trash: u64,
     free_bytes: Option<u64>,
-    oldest_reader: Option<Duration>,
+    oldest_reader: Option<(Duration, &'static str)>,
 }
 
 impl Watch {
@@ -143,8 +143,8 @@ impl Watch {
             if let Some(free) = self.free_bytes {
                 engine.ballast().look(free);
             }
-            self.oldest_reader = engine.oldest_reader();
-            let age = self.oldest_reader.unwrap_or_default().as_secs_f64();
+            self.oldest_reader = engine.oldest_reader_named();
+            let age = self.oldest_reader.map_or(0.0, |(age, _)| age.as_secs_f64());
             metrics::gauge!(crate::metrics::OLDEST_READER_AGE).set(age);
             engine.reclaimer().look_for_stalls();
             report_memory(engine.memory_use());
@@ -152,7 +152,7 @@ impl Watch {
         let (mut signals, sharers) = self.progress(engine);
         signals.foreground = foreground;
         signals.free_bytes = self.free_bytes;
-        signals.oldest_reader = self.oldest_reader;
+        signals.oldest_reader = self.oldest_reader.map(|(age, _)| age);
         if signals.working() {
             look_at_rocksdb(engine.db(), &mut signals);
         }
@@ -162,17 +162,25 @@ impl Watch {
             let share = limits.rate_max / u64::try_from(sharers).unwrap_or(1).max(1);
             decision.deletion_rate = decision.deletion_rate.min(share.max(DELETION_LEAST));
         }
-        if governor.0.reclaim_paused.load(Relaxed) {
-            // Also of what RocksDB has in its trash nothing goes.
-            decision.deletion_rate = 0;
+        let paused = governor.0.reclaim_paused.load(Relaxed);
+        let has_work = signals.taken_bytes > 0 || signals.waiting;
+        if paused && !has_work && signals.trash_bytes > 0 {
+            decision.reason = Reason::Paused;
         }
         if decision.report_reader {
-            tracing::warn!(age = ?self.oldest_reader, "a statement, snapshot or checkpoint keeps space from being given back");
+            tracing::warn!(
+                age = ?self.oldest_reader.map(|(age, _)| age),
+                what = self.oldest_reader.map(|(_, what)| what),
+                "a reader keeps space from being given back"
+            );
         }
         if decision.start_afresh {
             self.baseline.start_afresh();
         }
-        Self::take_effect(engine, &decision);
+        Self::take_effect(engine, &decision, paused);
+        if paused {
+            decision.deletion_rate = 0;
+        }
         self.report(engine, &decision, &signals, &foreground, elapsed);
         !signals.working() && foreground.operations == 0
     }
@@ -192,15 +200,21 @@ impl Watch {
             waiting: governor.0.waiting.load(Relaxed) > 0,
             freed_bytes: freed,
             trash_bytes: trash + own.load(Relaxed),
+            freeing: u32::from(trash > 0)
+                + u32::from(own.load(Relaxed) > 0)
+                + governor.0.removing.load(Relaxed),
             ..Signals::default()
         };
         self.trash = trash;
         (signals, sharers)
     }
 
-    fn take_effect(engine: &Engine, decision: &Decision) {
+    fn take_effect(engine: &Engine, decision: &Decision, paused: bool) {
         engine.governor().obey(decision);
-        engine.tuning().set_deletion_pace(decision.deletion_rate, decision.steps);
+        let (rate, rest) = (decision.deletion_rate_of_each(), decision.rest_of_each());
+        // Also of what RocksDB has in its trash nothing goes. What a job is done with does.
+        let rate = if paused { 0 } else { rate };
+        engine.tuning().set_deletion_pace(rate, decision.steps.bytes(), rest);
     }
 
     fn report(
@@ -243,7 +257,7 @@ impl Watch {
             writes_held: signals.writes_delayed || signals.writes_stopped,
             trash_bytes: signals.trash_bytes,
             free_bytes: self.free_bytes,
-            oldest_reader: self.oldest_reader,
+            oldest_reader: self.oldest_reader.map(|(age, _)| age),
         };
     }
 }

@@ -109,6 +109,12 @@ impl Dropped {
         self.0.iter().filter(|left| left.place == Place::Stranger)
     }
 
+    /// Those that have their names in the folder of the database still, without the ones whose bytes are not counted.
+    pub(super) fn named_in(&self, data: &Path) -> impl Iterator<Item = &Path> {
+        let named = self.0.iter().filter(|left| left.place == Place::Reader && left.bytes > 0);
+        named.map(|left| left.path.as_path()).filter(move |path| path.parent() == Some(data))
+    }
+
     /// Whether a file still has its name.
     pub(super) fn read(&self) -> bool {
         self.0.iter().any(|left| left.place == Place::Reader)
@@ -145,6 +151,8 @@ fn place_of_own(engine: &Engine, path: &Path, inode: &Inode) -> Place {
     let own = engine.path().join(trash::TRASH);
     match holder::find(engine.path(), inode, &[engine.data_path(), &own]) {
         Some(folder) => Place::Holder(folder),
+        // RocksDB has given it up since the first look.
+        None if Inode::of(path).is_none_or(|inode| inode.links <= 1) => Place::Own,
         None => Place::Stranger,
     }
 }

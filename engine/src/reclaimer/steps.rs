@@ -193,7 +193,7 @@ fn oldest_snapshot(engine: &Engine) -> Option<u64> {
 
 /// The snapshots that are waited for, for people.
 pub(super) fn snapshots(engine: &Engine) -> String {
-    match engine.oldest_reader() {
+    match engine.oldest_snapshot() {
         Some(age) => format!("a snapshot that has been open for {} s", age.as_secs()),
         None => "a snapshot that still reads it".to_owned(),
     }
@@ -377,6 +377,12 @@ pub(super) fn cut_trash(stopped: &dyn Fn() -> bool, engine: &Engine, look: &Look
 /// Gives up the links to files that somebody outside of the store owns too, reminds RocksDB of files that
 /// it has forgotten, and says what else is waited for.
 pub(super) fn let_go(engine: &Engine, look: &Look, done: &mut Done) -> Result<()> {
+    // A checkpoint that is being made now may link to files that still have their names, and RocksDB gives those up without a
+    // word when it is done: that their bytes stay, and with whom, is known by a link of ours.
+    let folder = trash::folder(engine.path(), look.tombstone.id);
+    for path in look.dropped.named_in(engine.data_path()) {
+        trash::keep_dropped(engine.disk().as_ref(), path, &folder);
+    }
     for left in look.dropped.strange() {
         tracing::info!(
             file = %left.path.display(),

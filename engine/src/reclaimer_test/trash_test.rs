@@ -89,7 +89,7 @@ pub(super) fn until(what: &str, is_so: impl Fn() -> bool) {
 fn ingested_files_are_cut_in_steps_and_never_deleted_at_once() {
     let raw = Raw::with_files(4);
     // So slow that only the first goes while the test looks.
-    raw.tuning.set_deletion_steps(1 << 10, 64 << 10);
+    raw.tuning.set_deletion_pace(1 << 10, 64 << 10, 0);
     raw.drop_files();
     raw.until_dropped();
     assert!(raw.files(".sst.trash").0 >= 3, "all but what has gone meanwhile");
@@ -103,7 +103,7 @@ fn a_dropped_file_goes_in_steps_of_the_size_that_is_asked_for_even_its_last_part
     let (_, all) = raw.files(".sst");
     // The file manager cuts what is longer than its chunk, and removes the rest in one call.
     assert!((CHUNK + 6 * STEP..2 * CHUNK).contains(&all), "{all}");
-    raw.tuning.set_deletion_steps(10 * STEP, STEP);
+    raw.tuning.set_deletion_pace(10 * STEP, STEP, 0);
     raw.drop_files();
     raw.until_dropped();
     let (began, mut lengths) = (Instant::now(), vec![all]);
@@ -121,22 +121,38 @@ fn a_dropped_file_goes_in_steps_of_the_size_that_is_asked_for_even_its_last_part
 }
 
 #[test]
+fn after_a_step_rocksdbs_trash_rests_for_as_many_times_its_length_as_is_asked_for() {
+    const STEP: u64 = 1 << 10;
+    let raw = Raw::with_files(1);
+    let (_, all) = raw.files(".sst");
+    // A step takes a microsecond at least, and this is most of a minute then; by the rate all would go at once.
+    raw.tuning.set_deletion_pace(u64::MAX, STEP, 50_000_000);
+    raw.drop_files();
+    raw.until_dropped();
+    std::thread::sleep(Duration::from_millis(500));
+    let (_, left) = raw.files(".sst.trash");
+    assert!(left > 0 && left >= all - STEP, "{left} of {all}: more than a step went");
+    raw.tuning.set_deletion_pace(u64::MAX, STEP, 0);
+    until("all has gone", || raw.files(".sst.trash").0 == 0);
+}
+
+#[test]
 fn while_reclaim_is_paused_also_what_rocksdb_has_in_its_trash_stands_still() {
     const STEP: u64 = 1 << 10;
     let raw = Raw::with_files(2);
     let (_, all) = raw.files(".sst");
-    raw.tuning.set_deletion_steps(100 * STEP, STEP);
+    raw.tuning.set_deletion_pace(100 * STEP, STEP, 0);
     raw.drop_files();
     raw.until_dropped();
     until("some of it has gone", || raw.files(".sst.trash").1 < all - STEP);
-    raw.tuning.set_deletion_steps(0, STEP);
+    raw.tuning.set_deletion_pace(0, STEP, 0);
     // The step that is under way.
     std::thread::sleep(Duration::from_millis(100));
     let before = raw.files(".sst.trash");
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(raw.files(".sst.trash"), before, "20 steps' time");
     assert!(before.1 > 0, "not all had gone");
-    raw.tuning.set_deletion_steps(1 << 30, STEP);
+    raw.tuning.set_deletion_pace(1 << 30, STEP, 0);
     until("all has gone", || raw.files(".sst.trash").0 == 0);
 }
 
@@ -145,7 +161,7 @@ fn a_store_closes_at_once_though_a_dropped_file_goes_slowly_or_not_at_all() {
     // A step would take 17 minutes.
     for bytes_per_second in [0, 1] {
         let raw = Raw::with_files(1);
-        raw.tuning.set_deletion_steps(bytes_per_second, 1 << 10);
+        raw.tuning.set_deletion_pace(bytes_per_second, 1 << 10, 0);
         raw.drop_files();
         raw.until_dropped();
         let began = Instant::now();
@@ -158,7 +174,7 @@ fn a_store_closes_at_once_though_a_dropped_file_goes_slowly_or_not_at_all() {
 fn a_database_that_outlives_its_engine_is_not_left_paused() {
     let Raw { db, tuning, data, _folder } = {
         let raw = Raw::with_files(1);
-        raw.tuning.set_deletion_steps(0, 1 << 10);
+        raw.tuning.set_deletion_pace(0, 1 << 10, 0);
         raw.drop_files();
         raw.until_dropped();
         raw
@@ -201,4 +217,23 @@ fn files_are_dropped_at_the_pace_of_who_works_now_though_the_governor_dozed() {
     });
     assert!(noticed, "reclaim lets the governor look before it drops files");
     engine.shutdown();
+}
+
+#[test]
+fn a_file_that_a_job_is_done_with_goes_in_steps_also_while_reclaim_is_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { reclaim_paused: true, ..Options::small(folder.path()) };
+    let engine = Engine::open(options).unwrap();
+    let file = folder.path().join("a run");
+    let length = 40 << 20;
+    std::fs::write(&file, vec![1; length]).unwrap();
+    let stopped = engine.remove_file(&file, &|| true).unwrap_err();
+    assert!(matches!(stopped, crate::EngineError::Stopped), "{stopped}");
+    let left = std::fs::metadata(&file).unwrap().len();
+    assert!(left > 0 && left < length as u64, "a step, and then it was asked: {left}");
+    engine.remove_file(&file, &|| false).unwrap();
+    assert!(!file.exists());
+    engine.remove_file(&file, &|| false).unwrap();
+    let taken = || engine.governor().taken(crate::Class::Trash);
+    until("the budget has heard of it", || taken() == length as u64);
 }

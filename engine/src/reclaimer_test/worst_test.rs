@@ -54,6 +54,33 @@ fn bytes_that_a_checkpoint_holds_are_shown_as_held_until_it_is_gone() {
 }
 
 #[test]
+fn a_checkpoint_that_is_being_made_while_files_are_dropped_holds_them_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let doomed = ingested(&engine, OWNER, 3);
+    // As a checkpoint does until it has linked to all files.
+    engine.db().disable_file_deletions().unwrap();
+    let live = engine.live_files(Family::Bulk).unwrap();
+    let files: Vec<_> = live.iter().map(|file| engine.file_path(&file.name)).collect();
+    let ids = condemn(&engine, OWNER);
+    until(&engine, "the wait", waits_for("a reader"));
+    let checkpoint = folder.path().join("checkpoints/backup-8");
+    std::fs::create_dir_all(&checkpoint).unwrap();
+    for file in &files {
+        std::fs::hard_link(file, checkpoint.join(file.file_name().unwrap())).unwrap();
+    }
+    engine.db().enable_file_deletions().unwrap();
+    let held = |status: &TombstoneStatus| {
+        waits_for("checkpoints/backup-8")(status) && status.bytes_held == status.bytes_left
+    };
+    assert!(until(&engine, "the checkpoint", held).bytes_held > 0);
+    assert!(!files.iter().any(|file| file.exists()), "RocksDB has given them up");
+    std::fs::remove_dir_all(&checkpoint).unwrap();
+    wait_gone(&engine, &ids);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
+}
+
+#[test]
 fn a_link_outside_of_the_store_is_nobodys_business() {
     let folder = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir_in(folder.path().parent().unwrap()).unwrap();
@@ -71,6 +98,51 @@ fn a_link_outside_of_the_store_is_nobodys_business() {
         panic!("something else than its end");
     };
     assert_eq!(bytes, 0, "nothing was given back");
+}
+
+/// A host's database with our tuning, whose compactions write so many bytes a second.
+fn slow_to_compact(folder: &Path, bytes_per_second: i64) -> Engine {
+    let options = Options::small(folder.join("cairn"));
+    let tuning = Tuning::new(&options).unwrap();
+    let mut host = rocksdb::Options::default();
+    host.create_if_missing(true);
+    host.create_missing_column_families(true);
+    host.set_ratelimiter(bytes_per_second, 10_000, 10);
+    tuning.apply(&mut host);
+    let path = folder.join("host");
+    let db = rocksdb::DB::open_cf_descriptors(&host, path, tuning.families()).unwrap();
+    Engine::adopt(Arc::new(db), options, tuning).unwrap()
+}
+
+#[test]
+fn a_compaction_that_reads_its_files_is_waited_for_and_what_it_wrote_goes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = slow_to_compact(folder.path(), 4_000);
+    let doomed = ingested(&engine, OWNER, 3);
+    let before = engine.live_files(Family::Bulk).unwrap();
+    let sorted_files = || {
+        let entries = std::fs::read_dir(engine.data_path()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).count()
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let family = handle(engine.db(), Family::Bulk).unwrap();
+            let names: Vec<String> = before.iter().map(|file| file.name.clone()).collect();
+            ffi::compact_files(engine.db(), &family, &names, 6, &CompactionStop::new()).unwrap();
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // What it writes is a file that the database does not have yet.
+        while sorted_files() <= before.len() {
+            assert!(Instant::now() < deadline, "the compaction never began");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let ids = condemn(&engine, OWNER);
+        until(&engine, "the wait", waits_for("a compaction that reads its files"));
+        wait_gone(&engine, &ids);
+    });
+    assert_eq!(rows(&engine, doomed.span().unwrap()), 0);
+    assert_clean(&engine, doomed.id, &BTreeMap::new());
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The context for code that blocks or computes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use cairn_engine::{Batch, Claim, ClaimKind, Class, Engine, Epoch, SpanFamily, StagedBatch};
+use cairn_engine::{
+    Batch, Claim, ClaimKind, Class, Engine, EngineError, Epoch, SpanFamily, StagedBatch,
+};
 use prost::Message as _;
 
 use crate::attempt::{AttemptCore, Publisher};
@@ -263,13 +265,25 @@ impl<K: JobKind> ThreadContext<K> {
     /// [`JobError::Stopped`].
     pub fn take_budget(&self, class: Class, bytes: u64) -> Result<()> {
         let stop = || self.core().stop.get().is_some();
-        match self.engine().governor().take(class, bytes, &stop) {
-            Ok(()) => Ok(()),
-            Err(cairn_engine::EngineError::Stopped) => {
-                Err(self.core().stop.get().unwrap_or(Stop::Fenced).into())
-            }
-            Err(error) => Err(JobError::Engine(error)),
-        }
+        self.unless_stopped(self.engine().governor().take(class, bytes, &stop))
+    }
+
+    /// Removes a file that the job is done with, a sorted run say, so gently that nobody notices: see
+    /// [`Engine::remove_file`](cairn_engine::Engine::remove_file). May take seconds while somebody works.
+    ///
+    /// # Errors
+    /// [`JobError::Stopped`]: a part of the file may be left. An I/O error.
+    pub fn remove_file(&self, file: &Path) -> Result<()> {
+        let stop = || self.core().stop.get().is_some();
+        self.unless_stopped(self.engine().remove_file(file, &stop))
+    }
+
+    /// Why the job has to stop, if that is what ended something early.
+    fn unless_stopped(&self, done: cairn_engine::Result<()>) -> Result<()> {
+        done.map_err(|error| match error {
+            EngineError::Stopped => self.core().stop.get().unwrap_or(Stop::Fenced).into(),
+            error => JobError::Engine(error),
+        })
     }
 
     /// Reports how far the job is. Cheap: kept in memory, written at intervals. Numbers never go

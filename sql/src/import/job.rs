@@ -147,7 +147,7 @@ impl Work<'_> {
         let mut folder = None;
         if checkpoint.road() == Road::Sort {
             let scratch = claims.scratch(self.cx)?;
-            scratch.keep_only(&checkpoint.runs)?;
+            self.keep_only(&scratch, &checkpoint.runs)?;
             folder = Some(scratch);
         }
         let mut batches = Batches::new(self.cx, *first)?;
@@ -290,7 +290,7 @@ impl Work<'_> {
         self.cx.pause_point("import.before_merge")?;
         self.cx.engine().crash().point("import.before_merge")?;
         let folder = claims.scratch(self.cx)?;
-        folder.keep_only(&checkpoint.runs)?;
+        self.keep_only(&folder, &checkpoint.runs)?;
         self.reduce(&folder, checkpoint)?;
         let second = claims.second_span(self.cx)?;
         if checkpoint.merged.is_none() {
@@ -365,15 +365,22 @@ impl Work<'_> {
                 }
             }
             let longer: Run = writer.finish()?;
+            // A file that is open is not gone when it is removed.
+            drop(merge);
             self.cx.engine().crash().point("import.before_pass_checkpoint")?;
             checkpoint.runs = rest;
             checkpoint.runs.push(longer);
             checkpoint.next_run += 1;
             self.cx.commit(Batch::new(), checkpoint)?;
             self.cx.engine().crash().point("import.after_pass")?;
-            folder.keep_only(&checkpoint.runs)?;
+            self.keep_only(folder, &checkpoint.runs)?;
         }
         Ok(())
+    }
+
+    /// Removes what these runs have taken the place of.
+    fn keep_only(&self, folder: &RunFolder, runs: &[Run]) -> Result<()> {
+        folder.all_but(runs)?.iter().try_for_each(|file| self.cx.remove_file(file))
     }
 
     /// What is merged, each source behind the last key that is merged already.

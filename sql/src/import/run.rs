@@ -56,18 +56,15 @@ impl RunFolder {
         place
     }
 
-    /// Removes the runs that no checkpoint names any more, and what a crash left half-written.
+    /// The files of runs that no checkpoint names any more, and what a crash left half-written.
     ///
     /// # Errors
-    /// If the folder cannot be read or a file not removed.
-    pub(crate) fn keep_only(&self, runs: &[Run]) -> Result<(), EngineError> {
-        let found =
+    /// If the folder cannot be read.
+    pub(crate) fn all_but(&self, runs: &[Run]) -> Result<Vec<PathBuf>, EngineError> {
+        let mut found =
             self.disk.list(&self.path).map_err(|error| failed("read", &self.path, error))?;
-        let kept: Vec<PathBuf> = runs.iter().map(|run| self.file(run.number)).collect();
-        for path in found.iter().filter(|path| !kept.contains(path)) {
-            self.disk.remove_file(path).map_err(|error| failed("remove", path, error))?;
-        }
-        Ok(())
+        found.retain(|path| !runs.iter().any(|run| self.file(run.number) == *path));
+        Ok(found)
     }
 }
 
@@ -358,11 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_runs_that_are_named_stay() {
+    fn the_runs_that_are_named_are_not_among_the_others() {
         let (_dir, folder) = folder();
         let runs: Vec<Run> = (1..4).map(|number| write(&folder, number, 1)).collect();
-        folder.keep_only(&runs[1..2]).unwrap();
-        let exist: Vec<bool> = (1..4).map(|number| folder.file(number).exists()).collect();
-        assert_eq!(exist, [false, true, false]);
+        let mut others = folder.all_but(&runs[1..2]).unwrap();
+        others.sort();
+        assert_eq!(others, [folder.file(1), folder.file(3)]);
     }
 }
