@@ -49,9 +49,9 @@ pub struct JobView {
     pub bytes: u64,
     /// Bytes that there will be; 0 if that is not known.
     pub bytes_total: u64,
-    /// Bytes per second, averaged over some seconds; 0 when it is not running.
+    /// Bytes per second, averaged over some seconds: written, or given back once it has ended; 0 if neither goes on.
     pub rate: f64,
-    /// Time until the end at the present speed; `None` if that cannot be told.
+    /// Time until the end, or until its bytes are back, at the present speed; `None` if that cannot be told.
     pub eta: Option<Duration>,
     /// It runs, but reported no progress for 30 s.
     pub stalled: bool,
@@ -120,6 +120,7 @@ impl JobView {
         let waits = control.next_run.is_some_and(|next| now.is_none_or(|now| next > now));
         let works = state == State::Running && !waits && note.is_empty();
         let works_now = works.then_some(now).flatten();
+        let (rate, eta) = speed(state, works_now.map(|_| book), reclaim);
         Self {
             id: control.id,
             kind: control.kind.clone(),
@@ -135,8 +136,8 @@ impl JobView {
             index_entries: progress.index_entries,
             bytes: progress.bytes,
             bytes_total: progress.bytes_total,
-            rate: works_now.map_or(0.0, |_| book.rate()),
-            eta: works_now.and_then(|_| book.eta()),
+            rate,
+            eta,
             stalled: works_now.is_some_and(|now| book.is_stalled(now)),
             bytes_to_reclaim: reclaim.bytes,
             attempts: control.attempts,
@@ -183,6 +184,15 @@ fn running_status(
         State::Succeeded | State::Failed | State::Canceled | State::RevertFailed => {
             reclaim.describe()
         }
+    }
+}
+
+/// How fast it works and when it will be done, or the same of giving back what it left.
+fn speed(state: State, works: Option<&ProgressBook>, reclaim: &Reclaim) -> (f64, Option<Duration>) {
+    match works {
+        Some(book) => (book.rate(), book.eta()),
+        None if state.is_terminal() => (reclaim.rate, reclaim.eta),
+        None => (0.0, None),
     }
 }
 
@@ -326,6 +336,8 @@ mod tests {
         assert_eq!(reclaim.describe(), waits);
         (reclaim.rate, reclaim.eta) = (1.5e9, Some(Duration::from_millis(200)));
         assert_eq!(reclaim.describe(), "giving back 310 MB, 1.5 GB/s, 1 s left");
+        assert_eq!(speed(State::Canceled, None, &reclaim), (1.5e9, reclaim.eta));
+        assert_eq!(speed(State::Paused, None, &reclaim), (0.0, None));
         (reclaim.held, reclaim.waiting_for) = (10, Some("a reader".to_owned()));
         let both = "giving back 310 MB, 1.5 GB/s, 1 s left, waiting for a reader";
         assert_eq!(reclaim.describe(), both, "a part of it has no end in sight");

@@ -446,7 +446,7 @@ async fn follow_settings(inner: Arc<Inner>) {
         inner.slots.resize(usize_of(inner.settings.get_int("jobs.concurrency")));
         inner.engine.governor().set_limits(GovernorLimits {
             rate_max: inner.settings.get_bytes("background.rate.max"),
-            latency_target: inner.settings.get_float("background.latency.target"),
+            latency_target: latency_target(inner.settings.get_float("background.latency.target")),
             free_space_floor: inner.settings.get_bytes("reclaim.free_space_floor"),
             reader_age_max: inner.settings.get_duration("sql.read_view.max_age"),
         });
@@ -459,6 +459,11 @@ async fn follow_settings(inner: Arc<Inner>) {
             _ = changes.changed() => {}
         }
     }
+}
+
+/// The most that can be set stands for no target.
+fn latency_target(set: f64) -> f64 {
+    if set < 100.0 { set } else { f64::INFINITY }
 }
 
 fn usize_of(int: u64) -> usize {

@@ -142,7 +142,9 @@ impl Database {
 
     fn open_in(options: DatabaseOptions, handle: &Handle) -> Result<Inner> {
         let _inside = handle.enter();
-        let engine = Engine::open(options.engine)?;
+        // Whether reclaim is paused is a setting: until the jobs follow it, nothing goes.
+        let paused = cairn_engine::Options { reclaim_paused: true, ..options.engine };
+        let engine = Engine::open(paused)?;
         let jobs = Jobs::open(&engine, JobsOptions::new(Arc::clone(&options.clock)))?;
         let catalog = Catalog::open(&engine)?;
         make_folder(&options.external_dir)?;

@@ -9,6 +9,7 @@ mod psql;
 mod session;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use datafusion::arrow::array::Array as _;
 use datafusion::arrow::util::display::array_value_to_string;
@@ -24,14 +25,25 @@ use crate::session::{Answer, Session};
 /// A database in a folder of its own.
 pub(crate) struct Fresh {
     pub(crate) db: Database,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Fresh {
     pub(crate) fn new() -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::open(Arc::new(TempDir::new().unwrap()))
+    }
+
+    fn open(folder: Arc<TempDir>) -> Self {
         let db = Database::open(DatabaseOptions::small(folder.path())).unwrap();
-        Self { db, _folder: folder }
+        Self { db, folder }
+    }
+
+    /// The same database after a restart; nobody may have a session any more.
+    pub(crate) async fn restarted(self) -> Self {
+        let folder = Arc::clone(&self.folder);
+        self.db.shutdown().await;
+        drop(self);
+        Self::open(folder)
     }
 
     pub(crate) fn root(&self) -> Client {

@@ -74,7 +74,7 @@ const ALL: &[Setting] = &[
         SettingType::Float { min: 1.0, max: 100.0 },
         "1.1",
         "How much slower the slowest hundredth of foreground work may get because of background work, \
-         as a factor over its idle time.",
+         as a factor over its idle time. 100 means that it is not looked at.",
     ),
     setting(
         "background.rate.max",

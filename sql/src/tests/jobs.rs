@@ -175,6 +175,32 @@ async fn an_ended_job_says_what_it_still_gives_back_and_what_that_waits_for() {
 }
 
 #[tokio::test]
+async fn reclaim_that_is_paused_stays_paused_over_a_restart() {
+    let fresh = Fresh::new();
+    fresh.write_csv_files();
+    let root = fresh.root();
+    table(&root).await;
+    root.run("SET CLUSTER SETTING reclaim.paused = true").await;
+    root.run(HOLD).await;
+    let id = root.value(&format!("{IMPORT}, detached")).await;
+    root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "paused").await;
+    root.run(&format!("CANCEL JOB {id}")).await;
+    let left =
+        "SELECT sum(bytes_left) FROM cairn.tombstones WHERE waiting_for LIKE 'reclaim.paused%'";
+    root.until("SELECT count(*) > 0 FROM cairn.tombstones", "true").await;
+    root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "canceled").await;
+    let before = root.value(left).await;
+    drop(root);
+    let fresh = fresh.restarted().await;
+    let root = fresh.root();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(root.value(left).await, before, "something went before the setting was read");
+    root.run("RESET CLUSTER SETTING reclaim.paused").await;
+    root.run(&format!("CANCEL JOB {id} WITH WAIT = '30s'")).await;
+    assert_eq!(root.value("SELECT count(*) FROM cairn.tombstones").await, "0");
+}
+
+#[tokio::test]
 async fn the_governor_shows_its_rates_and_why() {
     let fresh = Fresh::new();
     let root = fresh.root();
@@ -188,6 +214,29 @@ async fn the_governor_shows_its_rates_and_why() {
     root.until("SELECT rate FROM cairn.governor", "5 MB/s").await;
     root.run("SET CLUSTER SETTING reclaim.free_space_floor = '1000TiB'").await;
     root.until("SELECT reclaim_first FROM cairn.governor", "true").await;
+}
+
+#[tokio::test]
+async fn settings_of_the_governor_take_effect_while_it_runs() {
+    let fresh = Fresh::new();
+    let root = fresh.root();
+    for (setting, value, seconds, target) in [
+        ("sql.read_view.max_age", "'5s'", 5, 1.1),
+        ("background.latency.target", "1.5", 5, 1.5),
+        ("background.latency.target", "100", 5, f64::INFINITY),
+    ] {
+        root.run(&format!("SET CLUSTER SETTING {setting} = {value}")).await;
+        let began = std::time::Instant::now();
+        loop {
+            let limits = fresh.db.engine().governor().limits();
+            let found = (limits.reader_age_max.as_secs(), limits.latency_target);
+            if found == (seconds, target) {
+                break;
+            }
+            assert!(began.elapsed().as_secs() < 10, "{setting} = {value}: {limits:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
 }
 
 #[tokio::test]
