@@ -97,6 +97,7 @@ impl Shared {
                 Err(error) => tracing::error!(%error, "a tombstone is damaged and left alone"),
             }
         }
+        Self::measure(&state, engine);
         Ok(Self(Arc::new(Common {
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -202,6 +203,7 @@ impl ReclaimHandle {
                     state.generation += 1;
                     let work = Work::new(tombstone, sequence, state.generation);
                     state.works.insert(id, work);
+                    Shared::measure(&state, engine);
                 }
                 Ok(None) => {}
                 Err(error) => tracing::error!(%id, %error, "a tombstone cannot be read"),

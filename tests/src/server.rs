@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::client::Client;
@@ -239,6 +240,32 @@ impl Server {
         format!("postgresql://{user}@{}/defaultdb", self.address)
     }
 
+    /// What it says to Prometheus.
+    ///
+    /// # Panics
+    /// It does not say where, or does not answer.
+    pub async fn metrics(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).expect("its log can be read");
+        let said = log.lines().rev().find(|line| line.contains("serving /metrics"));
+        let (_, after) =
+            said.and_then(|line| line.rsplit_once("127.0.0.1:")).expect("it says where");
+        let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+        let stream = TcpStream::connect(format!("127.0.0.1:{port}")).await;
+        let mut stream = stream.expect("it listens");
+        let question = b"GET /metrics HTTP/1.1\r\nHost: cairn\r\nConnection: close\r\n\r\n";
+        stream.write_all(question).await.expect("it hears");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers");
+        answer
+    }
+
+    /// One of its metrics without labels; `None` before anything was recorded for it.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.metrics().await;
+        let mut lines = metrics.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix("{} ")?.parse().ok())
+    }
+
     /// A connection of `root`.
     pub async fn root(&self) -> Client {
         self.connect("root").await.expect("root may log in")
@@ -297,7 +324,15 @@ fn binary() -> PathBuf {
 fn spawn(folder: &Folder, environment: &[(String, String)]) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.log());
     Command::new(binary())
-        .args(["start", "--insecure", "--listen", "127.0.0.1:0", "--store"])
+        .args([
+            "start",
+            "--insecure",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--store",
+        ])
         .arg(folder.store())
         .args(["--ballast-mib", &folder.ballast_mib.to_string()])
         .envs(environment.iter().map(|(name, value)| (name, value)))

@@ -151,3 +151,25 @@ async fn cancelling_the_statement_ends_the_wait_and_not_the_job() {
     assert_eq!(root.one("SELECT count(*) FROM big").await, "300000");
     server.assert_healthy().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_tell_what_is_to_be_given_back_and_what_has_been() {
+    let (server, root) = server_with(100_000, true).await;
+    root.run("SET CLUSTER SETTING reclaim.paused = true").await;
+    root.run("SET CLUSTER SETTING jobs.debug.pausepoints = 'import.after_ingest'").await;
+    let id = root.one(&format!("{IMPORT}, detached")).await;
+    root.until(STATE, "paused").await;
+    root.run(&format!("CANCEL JOB {id}")).await;
+    root.until(STATE, "canceled").await;
+    let spans: f64 = root.one("SELECT count(*) FROM cairn.tombstones").await.parse().unwrap();
+    assert_eq!(server.metric("cairn_tombstones").await, Some(spans));
+    assert!(server.metric("cairn_reclaim_left_bytes").await > Some(0.0));
+    assert_eq!(server.metric("cairn_reclaim_passes_total").await, None, "nothing has gone");
+    root.run("RESET CLUSTER SETTING reclaim.paused").await;
+    root.run(&format!("CANCEL JOB {id} WITH WAIT = '30s'")).await;
+    assert_eq!(server.metric("cairn_tombstones").await, Some(0.0));
+    assert_eq!(server.metric("cairn_reclaim_left_bytes").await, Some(0.0));
+    assert!(server.metric("cairn_reclaim_bytes_total").await > Some(0.0));
+    assert!(server.metric("cairn_reclaim_passes_total").await >= Some(1.0));
+    server.assert_healthy().await;
+}
