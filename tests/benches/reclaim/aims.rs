@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cancel::{AllCancels, Cancels, Moment, SIZE_FACTOR};
 use crate::cleanup::{BEHIND_MS, Cleanup};
+use crate::cost::{Cost, REPETITIONS};
 use crate::import::Imports;
 use crate::latency::Percentile;
 use crate::pairs::{STALL_MS, Size};
@@ -32,6 +33,9 @@ const STALL_PAIRS_MIN: usize = 60;
 
 /// What may be freed in idle turns: the step that was under way.
 const FREED_IDLE_MAX: f64 = 0.05;
+
+/// Nanoseconds that the engine may take to measure an operation of the foreground.
+const COST_NANOS_MAX: f64 = 100.0;
 
 /// Fewer than these decide nothing: cancels of which one in a hundred may be slow, cancels of a size, trials.
 const CANCELS_MIN: usize = 100;
@@ -88,6 +92,7 @@ pub(super) fn all(results: &Results) -> Vec<Aim> {
     aims.extend(results.quiet.iter().map(disk_back));
     aims.extend(results.imports.iter().flat_map(import));
     aims.extend(results.repeat.iter().flat_map(repeat));
+    aims.extend(results.cost.iter().flat_map(cost));
     aims
 }
 
@@ -281,6 +286,16 @@ fn import(imports: &Imports) -> Vec<Aim> {
             verdict,
         ),
     ]
+}
+
+/// What the governor's look at the foreground costs each operation: no aim of its own number.
+fn cost(cost: &Cost) -> [Aim; 2] {
+    let threads = format!("on {} threads", cost.threads);
+    [("alone", cost.measured), (threads.as_str(), cost.beside_others)].map(|(how, nanos)| {
+        let what = format!("measuring an operation of the foreground, {how}");
+        let verdict = verdict::at_most(Some(nanos), COST_NANOS_MAX, REPETITIONS, REPETITIONS);
+        Aim::new(0, what, format!("{nanos:.0} ns"), format!("{COST_NANOS_MAX:.0} ns"), verdict)
+    })
 }
 
 /// Aim 6: after thousands of cancelled imports.

@@ -38,8 +38,8 @@ const GUESS_PER_SECOND: u64 = 80 << 20;
 /// All undos of one size.
 pub(super) struct Cleanup {
     pub(super) size_mb: u64,
-    /// Operations per second that the foreground was offered.
-    pub(super) rate: f64,
+    /// Operations per second that the foreground was offered, by undo.
+    pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
     /// As many turns before each undo, with nothing to clean up in them.
     pub(super) control: Trials,
@@ -63,7 +63,7 @@ impl Cleanup {
         let bytes = size_mb * MB / 2;
         let mut cleanup = Self {
             size_mb,
-            rate: stores.rate,
+            rates: Vec::new(),
             undos: Trials::new(plan.seed),
             control: Trials::new(plan.seed),
             aside: 0,
@@ -78,15 +78,16 @@ impl Cleanup {
                 break;
             }
             progress.say(&format!("undo {}", number + 1));
+            store.settle(plan.quiet)?;
+            let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
+            let rate = stores.rate(&[strategy], plan)?;
             let load = |half: u64| Arrival {
                 threads: plan.threads,
-                rate: stores.rate,
+                rate,
                 warmup: plan.warmup,
                 expected: plan.warmup + PAIR * u32::try_from(count).unwrap_or(u32::MAX),
                 seed: plan.seed.wrapping_add((number * 2 + half) << 8),
             };
-            store.settle(plan.quiet)?;
-            let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
             let longest = plan.window_max(size_mb) * 2;
             let mut windows = Vec::new();
             for (half, until) in [(0, Until::Pairs(count)), (1, Until::DiskBack(longest))] {
@@ -113,6 +114,7 @@ impl Cleanup {
             for (window, trials) in windows.iter().zip(trials) {
                 trials.add(&window.pairs, &window.recorded, window.back_seconds);
             }
+            cleanup.rates.push(rate);
             (0..taken).for_each(|_| progress.step());
             count = taken;
             if plan.smoke {
@@ -125,7 +127,7 @@ impl Cleanup {
     pub(super) fn to_json(&self) -> Value {
         json!({
             "size_mb": self.size_mb,
-            "foreground_rate": self.rate,
+            "foreground_rates": self.rates,
             "turn_seconds": COUNTS.as_secs_f64(),
             "settles_seconds": SETTLES.as_secs_f64(),
             "set_aside": self.aside,

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 const OPERATIONS: u32 = 1_000_000;
 const OPERATIONS_SMOKE: u32 = 50_000;
 
-const REPETITIONS: usize = 11;
+pub(super) const REPETITIONS: usize = 11;
 
 /// Nanoseconds of one operation, as medians.
 pub(super) struct Cost {

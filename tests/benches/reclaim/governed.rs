@@ -6,7 +6,7 @@ use cairn_engine::Engine;
 use cairn_jobs::Jobs;
 use serde_json::{Value, json};
 
-/// The setting of the feedback, and a target that nothing reaches: the feedback is then off.
+/// The setting of the feedback, and the value at which it is off.
 const TARGET: &str = "background.latency.target";
 const NO_TARGET: &str = "100";
 

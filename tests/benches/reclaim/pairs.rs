@@ -88,8 +88,8 @@ impl Calm<'_> {
 /// All pairs of one size.
 pub(super) struct Size {
     pub(super) size_mb: u64,
-    /// Operations per second that the foreground was offered.
-    pub(super) rate: f64,
+    /// Operations per second that the foreground was offered, by round.
+    pub(super) rates: Vec<f64>,
     pub(super) window_max_seconds: f64,
     pub(super) pairs: Vec<Pair>,
     /// What is not counted, because the host took too much.
@@ -160,7 +160,7 @@ impl Size {
         let pairs: Vec<Value> = self.pairs.iter().map(Pair::to_json).collect();
         json!({
             "size_mb": self.size_mb,
-            "foreground_rate": self.rate,
+            "foreground_rates": self.rates,
             "window_max_seconds": self.window_max_seconds,
             "pairs": pairs,
             "set_aside": self.aside.iter().map(Pair::to_json).collect::<Vec<_>>(),
@@ -168,16 +168,22 @@ impl Size {
     }
 }
 
-/// Both stores, and what the foreground can do on them.
+/// Where a pair belongs, and what the foreground is offered in it.
+#[derive(Clone, Copy)]
+struct Place {
+    round: usize,
+    number: u64,
+    rate: f64,
+}
+
+/// Both stores.
 pub(super) struct Stores {
     plain: Store,
     paced: Store,
-    /// Operations per second: a part of the lower of the two peaks.
-    pub(super) rate: f64,
 }
 
 impl Stores {
-    /// Makes the stores in a folder and finds out the rate of the foreground.
+    /// Makes the stores in a folder.
     ///
     /// # Errors
     /// A storage error.
@@ -194,14 +200,25 @@ impl Stores {
             )
         };
         let (plain, paced) = (make("plain", Deletion::Plain)?, make("paced", Deletion::Paced)?);
+        Ok(Self { plain, paced })
+    }
+
+    /// What the foreground is offered on the stores of these strategies: a part of its lowest peak, in operations per second. It is looked
+    /// for again and again: half of what a machine did in a good minute is too much for it in a bad one.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub(super) fn rate(&self, of: &[Strategy], plan: &Plan) -> Result<f64, String> {
         let mut peak = f64::INFINITY;
-        for store in [&plain, &paced] {
-            progress.say("looking for the peak of the foreground");
+        for store in [&self.plain, &self.paced] {
+            if !of.iter().any(|strategy| std::ptr::eq(self.of(*strategy), store)) {
+                continue;
+            }
             store.settle(plan.quiet)?;
             let (engine, table) = (&store.engine, &store.table);
             peak = peak.min(foreground::peak(engine, table, plan.threads, plan.peak, plan.seed)?);
         }
-        Ok(Self { plain, paced, rate: peak * plan.load })
+        Ok(peak * plan.load)
     }
 
     /// The store that a strategy is measured on.
@@ -225,7 +242,7 @@ impl Stores {
         let strategies = plan.strategies(size_mb);
         progress.begin(&format!("{size_mb} MB"), plan.pairs * strategies.len());
         // The control is as long as Cairn's last undo.
-        let (mut pairs, mut control) = (Vec::new(), plan.window_min);
+        let (mut pairs, mut control, mut rates) = (Vec::new(), plan.window_min, Vec::new());
         let (mut aside, mut retries) =
             (Vec::new(), Retries::new(plan.pairs * strategies.len(), plan.again));
         let began = Instant::now();
@@ -233,6 +250,9 @@ impl Stores {
             if plan.is_over(began) {
                 break;
             }
+            progress.say("looking for the peak of the foreground");
+            let rate = self.rate(&strategies, plan)?;
+            rates.push(rate);
             for turn in 0..strategies.len() {
                 let Some(&strategy) = strategies.get((round + turn) % strategies.len()) else {
                     continue;
@@ -250,7 +270,7 @@ impl Stores {
                     .filter(|_| round % 2 == 1)
                     .map(|last| Duration::from_secs_f64(last.undo.seconds));
                 let pair = loop {
-                    let place = (round, number);
+                    let place = Place { round, number, rate };
                     let pair = self.pair(plan, size_mb, strategy, length, idle_first, place)?;
                     if retries.accepts([&pair.idle, &pair.undo].map(|of| of.latency.stolen)) {
                         break pair;
@@ -265,8 +285,8 @@ impl Stores {
             }
         }
         let window_max_seconds = plan.window_max(size_mb).as_secs_f64();
-        let (rate, seed) = (self.rate, plan.seed);
-        Ok(Size { size_mb, rate, window_max_seconds, pairs, aside, seed })
+        let seed = plan.seed;
+        Ok(Size { size_mb, rates, window_max_seconds, pairs, aside, seed })
     }
 
     fn pair(
@@ -276,12 +296,12 @@ impl Stores {
         strategy: Strategy,
         length: Length,
         idle_first: Option<Duration>,
-        (round, number): (usize, u64),
+        Place { round, number, rate }: Place,
     ) -> Result<Pair, String> {
         let store = self.of(strategy);
         let arrival = |half: u64, expected| Arrival {
             threads: plan.threads,
-            rate: self.rate,
+            rate,
             warmup: plan.warmup,
             expected,
             seed: plan.seed.wrapping_add((number * 2 + half) << 8),

@@ -1,6 +1,6 @@
 //! The results as text for a terminal of 100 columns.
 
-use cairn_tests::bench::statistics::Interval;
+use cairn_tests::bench::statistics::{Interval, median};
 
 use crate::aims::{Aim, size_name};
 use crate::cancel::{AllCancels, Cancels, Moment};
@@ -67,9 +67,9 @@ fn strategies(lines: &mut Vec<String>, size: &Size) {
     let pairs = size.of(Strategy::Nothing).len();
     lines.push(String::new());
     lines.push(format!(
-        "A job of {} cancelled at half: {pairs} interleaved pairs, foreground {:.0} operations/s",
+        "A job of {} cancelled at half: {pairs} interleaved pairs, foreground {} operations/s",
         size_name(size.size_mb),
-        size.rate
+        offered(&size.rates)
     ));
     lines.push(String::new());
     latencies(lines, size);
@@ -201,9 +201,9 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
         return;
     }
     lines.push(format!(
-        "A job of {} cancelled at half, its cleanup in turns with idle: foreground {:.0} operations/s",
+        "A job of {} cancelled at half, its cleanup in turns with idle: foreground {} operations/s",
         size_name(cleanup.size_mb),
-        cleanup.rate
+        offered(&cleanup.rates)
     ));
     let line = |cell: &dyn Fn(Percentile) -> String| -> String {
         Percentile::ALL.iter().map(|percentile| format!("{:>18}", cell(*percentile))).collect()
@@ -330,7 +330,8 @@ fn verdicts(lines: &mut Vec<String>, aims: &[Aim]) {
     lines.push(String::new());
     lines.push(format!("{:<54}{:<22}{:<15}verdict", "Aims", "found", "limit"));
     for aim in aims {
-        let what = format!("{} {}", aim.number, aim.what);
+        let number = if aim.number == 0 { "-".to_owned() } else { aim.number.to_string() };
+        let what = format!("{number} {}", aim.what);
         let found = format!("{what:<54}{:<22}", aim.found);
         lines.push(format!("{found}{:<15}{}", aim.limit, aim.verdict));
         if let Some(reason) = aim.reason() {
@@ -354,6 +355,14 @@ fn seconds_text(seconds: f64) -> String {
     } else {
         format!("{} s", short(seconds))
     }
+}
+
+/// Operations per second: the median of the rounds, and the least and the most of them.
+fn offered(rates: &[f64]) -> String {
+    let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    median(rates)
+        .map_or_else(|| "0".to_owned(), |median| format!("{median:.0} ({least:.0} to {most:.0})"))
 }
 
 fn megabytes(bytes: f64) -> String {
