@@ -158,7 +158,7 @@ pub(crate) enum Reason {
     },
     /// The limit that a person set.
     Limit,
-    /// There is nothing to do but reclaim, and a person has paused it.
+    /// There is nothing to do, unless it is reclaim, and a person has paused that.
     Paused,
 }
 

@@ -163,8 +163,7 @@ impl Watch {
             decision.deletion_rate = decision.deletion_rate.min(share.max(DELETION_LEAST));
         }
         let paused = governor.0.reclaim_paused.load(Relaxed);
-        let has_work = signals.taken_bytes > 0 || signals.waiting;
-        if paused && !has_work && signals.trash_bytes > 0 {
+        if paused && signals.taken_bytes == 0 && !signals.waiting {
             decision.reason = Reason::Paused;
         }
         if decision.report_reader {

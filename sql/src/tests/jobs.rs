@@ -168,6 +168,7 @@ async fn an_ended_job_says_what_it_still_gives_back_and_what_that_waits_for() {
     root.until(waits, "1").await;
     let status = root.value(&format!("SELECT running_status FROM [SHOW JOB {id}]")).await;
     assert!(status.starts_with("giving back ") && status.contains("reclaim.paused"), "{status}");
+    root.until("SELECT reason FROM cairn.governor", "reclaim.paused").await;
     root.run("RESET CLUSTER SETTING reclaim.paused").await;
     root.run(&format!("CANCEL JOB {id} WITH WAIT = '30s'")).await;
     assert_eq!(root.value(&format!("SELECT running_status FROM [SHOW JOB {id}]")).await, "");
