@@ -1,4 +1,4 @@
-//! Who else holds a file: other hard links of an SST file, and checkpoints on disk.
+//! Who else holds a file: other hard links of an SST file, checkpoints on disk, and readers.
 //!
 //! A checkpoint of RocksDB is a folder of hard links. While it exists, dropping a file of the database
 //! gives nothing back: the bytes belong to the checkpoint too. Checkpoints of jobs lie in
@@ -6,7 +6,9 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use crate::open::Engine;
 
 /// The folder of checkpoints in a store.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -59,10 +61,39 @@ pub(crate) fn find(store: &Path, inode: &Inode, except: &[&Path]) -> Option<Path
 }
 
 /// Age of the oldest checkpoint on disk.
-pub(crate) fn oldest_checkpoint(store: &Path) -> Option<Duration> {
+fn oldest_checkpoint(store: &Path) -> Option<Duration> {
     let entries = std::fs::read_dir(store.join(CHECKPOINTS)).ok()?;
     let made = entries.flatten().filter_map(|entry| entry.metadata().ok()?.modified().ok());
     made.min()?.elapsed().ok()
+}
+
+impl Engine {
+    /// Age of the oldest reader that keeps files or keys from going: a view, a snapshot of the host, or a
+    /// checkpoint on disk. `None` if there is none.
+    #[must_use]
+    pub fn oldest_reader(&self) -> Option<Duration> {
+        self.oldest_reader_named().map(|(age, _)| age)
+    }
+
+    /// The same, and what it is.
+    pub(crate) fn oldest_reader_named(&self) -> Option<(Duration, &'static str)> {
+        let view = self.views().all().map(|readers| readers.oldest);
+        let checkpoint = oldest_checkpoint(self.path());
+        let readers = [
+            (view, "a view"),
+            (self.oldest_snapshot(), "a snapshot"),
+            (checkpoint, "a checkpoint"),
+        ];
+        let ages = readers.into_iter().filter_map(|(age, what)| Some((age?, what)));
+        ages.max_by_key(|(age, _)| *age)
+    }
+
+    /// Age of the oldest snapshot of the database.
+    pub(crate) fn oldest_snapshot(&self) -> Option<Duration> {
+        let time = self.db().property_int_value("rocksdb.oldest-snapshot-time");
+        let seconds = time.ok().flatten().filter(|&seconds| seconds > 0)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?.elapsed().ok()
+    }
 }
 
 #[cfg(test)]

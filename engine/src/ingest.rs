@@ -266,7 +266,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::open::Options;
+    use crate::options::Options;
 
     #[test]
     fn reading_back_ends_as_soon_as_the_job_may_not_go_on() {

@@ -79,6 +79,8 @@ pub mod metrics;
 #[cfg(feature = "store")]
 mod open;
 #[cfg(feature = "store")]
+mod options;
+#[cfg(feature = "store")]
 mod pacer;
 #[cfg(feature = "store")]
 mod reclaim;
@@ -133,7 +135,9 @@ pub use latency::{Foreground, Operation};
 #[cfg(feature = "store")]
 pub use memory::MemoryUse;
 #[cfg(feature = "store")]
-pub use open::{Engine, FORMAT_VERSION, Options};
+pub use open::{Engine, FORMAT_VERSION};
+#[cfg(feature = "store")]
+pub use options::Options;
 #[cfg(feature = "store")]
 pub use pacer::{Governor, GovernorStatus};
 #[cfg(feature = "store")]

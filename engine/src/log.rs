@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::batch::{Batch, Sync};
     use crate::envelope::kind;
-    use crate::open::Options;
+    use crate::options::Options;
 
     fn log_files(engine: &Engine) -> usize {
         let files = std::fs::read_dir(engine.data_path()).unwrap();

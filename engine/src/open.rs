@@ -5,9 +5,9 @@
 //! Call [`Engine::shutdown`] before opening the same store again in this process: it joins the
 //! background thread, and the store's lock is free once all views are dropped too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options as RocksOptions, ReadOptions};
@@ -19,7 +19,7 @@ use crate::claim::{STAGING, staging_id};
 use crate::committer::Committer;
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
-use crate::disk::{Disk, SystemDisk, list, make_durable_folder, remove_all};
+use crate::disk::{Disk, list, make_durable_folder, remove_all};
 use crate::envelope::{self, Kind, kind};
 use crate::error::{Corruption, EngineError, Result, io_error};
 use crate::family::Family;
@@ -32,6 +32,7 @@ use crate::latches::Latches;
 use crate::latency::{Foreground, Operation, is_background};
 use crate::log::Flushes;
 use crate::log::mark::{self, LogMark};
+use crate::options::Options;
 use crate::pacer::Governor;
 use crate::pacer::feedback::Feedback;
 use crate::reclaimer::{ReclaimHandle, Shared};
@@ -49,61 +50,6 @@ const CLOSING: Duration = Duration::from_millis(250);
 
 /// The key of the format record in `catalog`.
 pub(crate) const FORMAT_KEY: &[u8] = b"\0format";
-
-/// How to open a store. Plain data; every value is valid.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The folder of the store; made if it does not exist.
-    pub path: PathBuf,
-    /// Bytes of cached blocks.
-    pub block_cache_bytes: u64,
-    /// Small buffers and files, so that a few rows reach every level: for tests.
-    pub small: bool,
-    /// Partition files of `bulk` by span. Off only in tests that want straddling files.
-    pub partition: bool,
-    /// Limit on all background bytes per second; 0 for none.
-    pub background_bytes_per_second: u64,
-    /// Bytes of a file that holds some of the disk back, so that what makes room is taken on a full one; 0 for none.
-    /// Below about 256 MiB RocksDB may not go on by itself after it has met a full disk.
-    pub ballast_bytes: u64,
-    /// Start with reclaim paused (see [`ReclaimHandle::pause`]). Where jobs run, they follow their setting `reclaim.paused` once they are
-    /// started: a host whose pause is to outlast a restart opens its store paused.
-    pub reclaim_paused: bool,
-    /// Change nothing: no file is written, nothing is swept or reclaimed. For the doctor.
-    pub read_only: bool,
-    /// The disk under files of our own.
-    pub disk: Arc<dyn Disk>,
-    /// The disk under RocksDB.
-    #[cfg(test)]
-    pub(crate) database_disk: Option<crate::ffi::FaultyDisk>,
-}
-
-impl Options {
-    /// The defaults for a store at `path`.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            block_cache_bytes: 256 << 20,
-            small: false,
-            partition: true,
-            background_bytes_per_second: 0,
-            ballast_bytes: 256 << 20,
-            reclaim_paused: false,
-            read_only: false,
-            disk: Arc::new(SystemDisk),
-            #[cfg(test)]
-            database_disk: None,
-        }
-    }
-
-    /// Small buffers for tests: opens fast, and a few rows reach every level. No ballast, and no log of RocksDB's: its
-    /// warnings go to `tracing`.
-    #[must_use]
-    pub fn small(path: impl Into<PathBuf>) -> Self {
-        Self { small: true, block_cache_bytes: 8 << 20, ballast_bytes: 0, ..Self::new(path) }
-    }
-}
 
 struct Inner {
     db: Arc<DB>,
@@ -516,33 +462,6 @@ impl Engine {
     #[must_use]
     pub fn foreground(&self) -> &Foreground {
         &self.inner.foreground
-    }
-
-    /// Age of the oldest reader that keeps files or keys from going: a view, a snapshot of the host, or a
-    /// checkpoint on disk. `None` if there is none.
-    #[must_use]
-    pub fn oldest_reader(&self) -> Option<Duration> {
-        self.oldest_reader_named().map(|(age, _)| age)
-    }
-
-    /// The same, and what it is.
-    pub(crate) fn oldest_reader_named(&self) -> Option<(Duration, &'static str)> {
-        let view = self.inner.views.all().map(|readers| readers.oldest);
-        let checkpoint = crate::holder::oldest_checkpoint(self.path());
-        let readers = [
-            (view, "a view"),
-            (self.oldest_snapshot(), "a snapshot"),
-            (checkpoint, "a checkpoint"),
-        ];
-        let ages = readers.into_iter().filter_map(|(age, what)| Some((age?, what)));
-        ages.max_by_key(|(age, _)| *age)
-    }
-
-    /// Age of the oldest snapshot of the database.
-    pub(crate) fn oldest_snapshot(&self) -> Option<Duration> {
-        let time = self.inner.db.property_int_value("rocksdb.oldest-snapshot-time");
-        let seconds = time.ok().flatten().filter(|&seconds| seconds > 0)?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?.elapsed().ok()
     }
 
     /// The reclaimer: wakes, pauses, tells what is left.

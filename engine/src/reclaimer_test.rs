@@ -14,7 +14,8 @@ use crate::family::Family;
 use crate::ffi::{self, CompactionStop};
 use crate::id::{Epoch, OwnerId, SpanFamily, SpanId, SpanRef};
 use crate::key;
-use crate::open::{Engine, Options, handle};
+use crate::open::{Engine, handle};
+use crate::options::Options;
 use crate::record::{Claim, ClaimKind};
 use crate::writer::SpanWriter;
 

@@ -16,7 +16,7 @@ use crate::family::Family;
 use crate::ffi::{self, FileManager};
 use crate::governor::{DELETION_UNLIMITED, Steps};
 use crate::log::mark::{self, Opened};
-use crate::open::Options;
+use crate::options::Options;
 
 /// Bytes of a MANIFEST after which RocksDB begins a new one with what is still true; a large store's may be six
 /// times what is true (its `max_manifest_space_amp_pct`), so this is only for small ones.

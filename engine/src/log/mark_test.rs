@@ -7,7 +7,8 @@ use crate::batch::{Batch, Sync};
 use crate::family::Family;
 use crate::id::{SpanFamily, SpanRef};
 use crate::log::scan::BLOCK;
-use crate::open::{Engine, Options};
+use crate::open::Engine;
+use crate::options::Options;
 
 /// Commits of a store, of which one takes several blocks of the log.
 const COMMITS: u64 = 24;
