@@ -72,6 +72,8 @@ pub(crate) struct Signals {
     pub(crate) trash_bytes: u64,
     /// Who frees files at the same time: RocksDB's file manager, the reclaimer, each job that removes one of its own.
     pub(crate) freeing: u32,
+    /// A person has paused reclaim.
+    pub(crate) paused: bool,
     /// The most files that a family has in level 0, and the number at which RocksDB slows writers down.
     pub(crate) level0_files: u64,
     pub(crate) level0_limit: u64,
@@ -538,6 +540,9 @@ impl Calculator {
             if self.working.is_some() {
                 reason = Reason::FreeSpace { free, floor: limits.free_space_floor };
             }
+        }
+        if signals.paused && signals.taken_bytes == 0 && !signals.waiting {
+            reason = Reason::Paused;
         }
         Decision {
             rate,

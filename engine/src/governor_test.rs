@@ -39,7 +39,10 @@ fn signals(words: &[&str], elapsed: Duration, last: &Decision) -> Signals {
                 (signals.foreground.known, signals.foreground.worst) = (false, None);
             }
             "work" => signals.taken_bytes = due(if last.rate == 0 { GIB } else { last.rate }),
+            "half" => signals.taken_bytes /= 2,
+            "third" => signals.taken_bytes /= 3,
             "wait" => signals.waiting = true,
+            "paused" => signals.paused = true,
             "trash" => {
                 signals.trash_bytes = number() as u64 * (1 << 20);
                 signals.freed_bytes = due(last.deletion_rate);
@@ -229,6 +232,7 @@ fn no_signal_makes_a_rate_that_nothing_can_live_with() {
             freed_bytes: pick(32, 2) << pick(33, 40),
             trash_bytes: pick(38, 2) << 30,
             freeing: pick(39, 4) as u32,
+            paused: pick(41, 2) == 0,
             level0_files: pick(40, 30),
             level0_limit: 20,
             pending_bytes: pick(45, 100) << 30,
@@ -263,6 +267,42 @@ fn files_are_cut_in_short_steps_while_somebody_works_and_in_long_ones_when_nobod
     assert_eq!(steps(&["fg", "trash", "900", "free", "2"], 300), Steps::Alone);
     assert_eq!(steps(&["fg", "trash", "900", "free", "9"], 400), Steps::Shared);
     assert_eq!(steps(&["trash", "900"], 1500), Steps::Alone, "the foreground has gone");
+}
+
+#[test]
+fn a_rate_grows_while_it_is_used_and_beside_trash_while_its_half_is() {
+    let limits = GovernorLimits::default();
+    let grows = |words: &[&str]| {
+        let mut calculator = Calculator::default();
+        let mut last = calculator.decide(&limits, &Signals::default(), Duration::ZERO);
+        // Beside a foreground it is known where the rate begins.
+        for tick in 1..10 {
+            let signals = signals(&["fg", "work"], Duration::from_millis(100), &last);
+            last = calculator.decide(&limits, &signals, Duration::from_millis(tick * 100));
+        }
+        let before = last.rate;
+        let signals = signals(words, Duration::from_millis(100), &last);
+        calculator.decide(&limits, &signals, Duration::from_secs(1)).rate > before
+    };
+    assert!(grows(&["fg", "work"]) && grows(&["fg", "work", "half", "trash", "900"]));
+    assert!(grows(&["fg", "work", "third", "trash", "900"]));
+    assert!(!grows(&["fg", "work", "third"]), "it is not used");
+}
+
+#[test]
+fn while_reclaim_is_paused_that_is_the_reason_unless_something_else_works() {
+    let mut calculator = Calculator::default();
+    let limits = GovernorLimits::default();
+    let mut reason = |words: &[&str], millis: u64| {
+        let last = calculator.decide(&limits, &Signals::default(), Duration::ZERO);
+        let signals = signals(words, Duration::from_millis(100), &last);
+        calculator.decide(&limits, &signals, Duration::from_millis(millis)).reason
+    };
+    assert_eq!(reason(&["paused"], 100), Reason::Paused);
+    assert_eq!(reason(&["paused", "fg", "trash", "900"], 200), Reason::Paused);
+    assert_ne!(reason(&["paused", "wait"], 300), Reason::Paused);
+    assert_ne!(reason(&["paused", "work"], 400), Reason::Paused);
+    assert_ne!(reason(&["trash", "900"], 500), Reason::Paused);
 }
 
 #[test]

@@ -123,6 +123,8 @@ impl Engine {
     /// Removes a file that its job is done with (a sorted run that was merged, say) as gently as dropped files go. While reclaim is
     /// paused, too: the job goes on. A file that does not exist is removed.
     ///
+    /// Crash points: `remove.before_cut`, `remove.after_cut`, around each 16 MiB.
+    ///
     /// # Errors
     /// [`EngineError::Stopped`] once `stop` answers true, which is asked after each step: what is left of the file has
     /// to be removed another time, and means nothing any more. An I/O error.
@@ -133,11 +135,15 @@ impl Engine {
         while file.try_exists().map_err(|source| io_error("look at", file, source))? {
             // How large a step may be changes meanwhile.
             let (step_bytes, mut bytes_max) = (governor.steps().bytes(), Steps::Alone.bytes());
+            self.crash().point("remove.before_cut")?;
             match remove_file(self.disk().as_ref(), file, step_bytes, &mut bytes_max, &mut pace) {
                 // Who condemned it meanwhile removes it, too.
-                Err(EngineError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                Err(EngineError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    break;
+                }
                 removed => drop(removed?),
             }
+            self.crash().point("remove.after_cut")?;
         }
         if stop() { Err(EngineError::Stopped) } else { Ok(()) }
     }

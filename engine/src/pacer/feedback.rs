@@ -17,7 +17,7 @@ use crate::budget::Class;
 use crate::disk::free_bytes;
 use crate::error::{EngineError, Result};
 use crate::family::Family;
-use crate::governor::{Calculator, DELETION_LEAST, Decision, Reason, Signals};
+use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
 use crate::latency::{ByOperation, Latencies, latencies};
 use crate::memory::MemoryUse;
 use crate::open::{Engine, WeakEngine, handle};
@@ -162,10 +162,6 @@ impl Watch {
             let share = limits.rate_max / u64::try_from(sharers).unwrap_or(1).max(1);
             decision.deletion_rate = decision.deletion_rate.min(share.max(DELETION_LEAST));
         }
-        let paused = governor.0.reclaim_paused.load(Relaxed);
-        if paused && signals.taken_bytes == 0 && !signals.waiting {
-            decision.reason = Reason::Paused;
-        }
         if decision.report_reader {
             tracing::warn!(
                 age = ?self.oldest_reader.map(|(age, _)| age),
@@ -176,8 +172,8 @@ impl Watch {
         if decision.start_afresh {
             self.baseline.start_afresh();
         }
-        Self::take_effect(engine, &decision, paused);
-        if paused {
+        Self::take_effect(engine, &decision, signals.paused);
+        if signals.paused {
             decision.deletion_rate = 0;
         }
         self.report(engine, &decision, &signals, &foreground, elapsed);
@@ -194,14 +190,15 @@ impl Watch {
         let tokens = Class::ALL.iter().map(|class| governor.taken(*class)).sum::<u64>();
         let taken = tokens - self.taken;
         self.taken = tokens;
+        let paused = governor.0.reclaim_paused.load(Relaxed);
+        let reclaiming = u32::from(trash > 0) + u32::from(own.load(Relaxed) > 0);
         let signals = Signals {
             taken_bytes: taken.saturating_sub(freed),
             waiting: governor.0.waiting.load(Relaxed) > 0,
             freed_bytes: freed,
             trash_bytes: trash + own.load(Relaxed),
-            freeing: u32::from(trash > 0)
-                + u32::from(own.load(Relaxed) > 0)
-                + governor.0.removing.load(Relaxed),
+            freeing: governor.0.removing.load(Relaxed) + if paused { 0 } else { reclaiming },
+            paused,
             ..Signals::default()
         };
         self.trash = trash;

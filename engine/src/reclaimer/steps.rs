@@ -381,7 +381,9 @@ pub(super) fn let_go(engine: &Engine, look: &Look, done: &mut Done) -> Result<()
     // word when it is done: that their bytes stay, and with whom, is known by a link of ours.
     let folder = trash::folder(engine.path(), look.tombstone.id);
     for path in look.dropped.named_in(engine.data_path()) {
+        engine.crash().point("reclaim.before_keep")?;
         trash::keep_dropped(engine.disk().as_ref(), path, &folder);
+        engine.crash().point("reclaim.after_keep")?;
     }
     for left in look.dropped.strange() {
         tracing::info!(

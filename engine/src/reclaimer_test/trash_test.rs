@@ -237,3 +237,27 @@ fn a_file_that_a_job_is_done_with_goes_in_steps_also_while_reclaim_is_paused() {
     let taken = || engine.governor().taken(crate::Class::Trash);
     until("the budget has heard of it", || taken() == length as u64);
 }
+
+#[test]
+fn a_file_that_a_job_is_done_with_is_removed_after_a_death_in_the_middle_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a run");
+    let length = 40 << 20;
+    for (point, least, most) in
+        [("remove.before_cut", length, length), ("remove.after_cut", 1, length - 1)]
+    {
+        std::fs::write(&file, vec![1; usize::try_from(length).unwrap()]).unwrap();
+        let engine = Engine::open(Options::small(folder.path())).unwrap();
+        engine.crash().arm(point, 1);
+        let died = engine.remove_file(&file, &|| false).unwrap_err();
+        assert!(matches!(died, crate::EngineError::Crashed { .. }), "{died}");
+        let left = std::fs::metadata(&file).unwrap().len();
+        assert!((least..=most).contains(&left), "{left} after {point}");
+        engine.shutdown();
+        drop(engine);
+        let engine = Engine::open(Options::small(folder.path())).unwrap();
+        engine.remove_file(&file, &|| false).unwrap();
+        assert!(!file.exists());
+        engine.shutdown();
+    }
+}

@@ -27,6 +27,15 @@ fn until(
     }
 }
 
+/// Waits until the engine has died at the point that was armed.
+fn until_dead(engine: &Engine, point: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !engine.crash().is_dead() {
+        assert!(Instant::now() < deadline, "{point} was never reached");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 fn waits_for<'a>(text: &'a str) -> impl Fn(&TombstoneStatus) -> bool + 'a {
     move |status| status.waiting_for.as_ref().is_some_and(|cause| cause.contains(text))
 }
@@ -78,6 +87,26 @@ fn a_checkpoint_that_is_being_made_while_files_are_dropped_holds_them_too() {
     std::fs::remove_dir_all(&checkpoint).unwrap();
     wait_gone(&engine, &ids);
     assert_clean(&engine, doomed.id, &BTreeMap::new());
+}
+
+#[test]
+fn a_dropped_file_that_was_read_when_the_process_died_goes_after_the_restart() {
+    for point in ["reclaim.before_keep", "reclaim.after_keep"] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = open(&folder);
+        let doomed = ingested(&engine, OWNER, 2);
+        engine.db().disable_file_deletions().unwrap();
+        engine.crash().arm(point, 1);
+        condemn(&engine, OWNER);
+        until_dead(&engine, point);
+        engine.shutdown();
+        drop(engine);
+        let engine = open(&folder);
+        wait_gone(&engine, &[doomed.id]);
+        assert_clean(&engine, doomed.id, &BTreeMap::new());
+        let trash = folder.path().join("trash");
+        assert!(std::fs::read_dir(&trash).map_or(0, Iterator::count) == 0, "after {point}");
+    }
 }
 
 #[test]
@@ -194,11 +223,7 @@ fn without_our_file_manager_files_are_kept_and_cut_by_ourselves_after_a_crash_to
         let doomed = ingested(&engine, OWNER, 3);
         engine.crash().arm(point, 1);
         condemn(&engine, OWNER);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !engine.crash().is_dead() {
-            assert!(Instant::now() < deadline, "{point} was never reached");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        until_dead(&engine, point);
         engine.shutdown();
         drop(engine);
 

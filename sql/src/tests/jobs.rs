@@ -151,18 +151,24 @@ async fn our_own_view_of_jobs_shows_progress_for_people() {
     );
 }
 
-#[tokio::test]
-async fn an_ended_job_says_what_it_still_gives_back_and_what_that_waits_for() {
-    let fresh = Fresh::new();
-    fresh.write_csv_files();
-    let root = fresh.root();
-    table(&root).await;
+/// An import that has ingested and was cancelled, with nothing of it given back yet.
+async fn canceled_while_reclaim_is_paused(root: &Client) -> String {
+    table(root).await;
     root.run("SET CLUSTER SETTING reclaim.paused = true").await;
     root.run(HOLD).await;
     let id = root.value(&format!("{IMPORT}, detached")).await;
     root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "paused").await;
     root.run(&format!("CANCEL JOB {id}")).await;
     root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "canceled").await;
+    id
+}
+
+#[tokio::test]
+async fn an_ended_job_says_what_it_still_gives_back_and_what_that_waits_for() {
+    let fresh = Fresh::new();
+    fresh.write_csv_files();
+    let root = fresh.root();
+    let id = canceled_while_reclaim_is_paused(&root).await;
     let waits = "SELECT count(*) FROM cairn.tombstones WHERE waiting_for LIKE 'reclaim.paused%' \
                  AND bytes_left > 0 AND bytes_freed = 0 AND NOT stalled";
     root.until(waits, "1").await;
@@ -180,16 +186,10 @@ async fn reclaim_that_is_paused_stays_paused_over_a_restart() {
     let fresh = Fresh::new();
     fresh.write_csv_files();
     let root = fresh.root();
-    table(&root).await;
-    root.run("SET CLUSTER SETTING reclaim.paused = true").await;
-    root.run(HOLD).await;
-    let id = root.value(&format!("{IMPORT}, detached")).await;
-    root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "paused").await;
-    root.run(&format!("CANCEL JOB {id}")).await;
+    let id = canceled_while_reclaim_is_paused(&root).await;
     let left =
         "SELECT sum(bytes_left) FROM cairn.tombstones WHERE waiting_for LIKE 'reclaim.paused%'";
     root.until("SELECT count(*) > 0 FROM cairn.tombstones", "true").await;
-    root.until(&format!("SELECT status FROM [SHOW JOB {id}]"), "canceled").await;
     let before = root.value(left).await;
     drop(root);
     let fresh = fresh.restarted().await;

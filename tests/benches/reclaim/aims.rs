@@ -292,7 +292,7 @@ fn import(imports: &Imports) -> Vec<Aim> {
 fn cost(cost: &Cost) -> [Aim; 2] {
     let threads = format!("on {} threads", cost.threads);
     [("alone", cost.measured), (threads.as_str(), cost.beside_others)].map(|(how, nanos)| {
-        let what = format!("measuring an operation of the foreground, {how}");
+        let what = format!("measuring a foreground operation, {how}");
         let verdict = verdict::at_most(Some(nanos), COST_NANOS_MAX, REPETITIONS, REPETITIONS);
         Aim::new(0, what, format!("{nanos:.0} ns"), format!("{COST_NANOS_MAX:.0} ns"), verdict)
     })
