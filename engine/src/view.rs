@@ -228,6 +228,22 @@ impl ReadView {
         self.0.foreground.end(Operation::Scan, began);
         Ok(Scan { iterator, rows: 0, reverse, view: self.clone() })
     }
+
+    /// Whether a span has no rows. Not measured: who asks this is about to begin background work (an import wants an empty table),
+    /// which would give way for a second to the one who began it.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub fn is_empty(&self, span: SpanRef) -> Result<bool> {
+        let (first, end) = key::span_bounds(span.id);
+        let family = handle(&self.0.db, span.family.into())?;
+        let mut iterator =
+            OwnedIterator::new(&self.0.snapshot, &family, first.to_vec(), end.to_vec());
+        let rows = iterator.get();
+        rows.seek_to_first();
+        rows.status()?;
+        Ok(!rows.valid())
+    }
 }
 
 /// The smallest key above `key`.

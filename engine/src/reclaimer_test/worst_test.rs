@@ -322,6 +322,27 @@ fn a_disk_that_runs_full_lets_reclaim_go_first() {
 }
 
 #[test]
+fn asking_whether_a_span_is_empty_is_no_foreground_work_and_reading_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(&folder);
+    let span = ingested(&engine, OWNER, 1).span().unwrap();
+    let other = engine.claim(OWNER, EPOCH, ClaimKind::Span(SpanFamily::Rows)).unwrap();
+    let view = engine.view();
+    // So that the governor looks ten times a second.
+    engine.governor().take(Class::Sort, 1, &|| false).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        assert!(!view.is_empty(span).unwrap() && view.is_empty(other.span().unwrap()).unwrap());
+        assert!(engine.governor().status().operations <= 0.0);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while engine.governor().status().operations <= 0.0 {
+        assert!(Instant::now() < deadline, "reading is not measured");
+        view.get_row(span, &user_key(1)).unwrap();
+    }
+}
+
+#[test]
 fn background_work_is_limited_while_the_foreground_works_and_free_when_it_rests() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(&folder);

@@ -4,7 +4,6 @@
 //! their values now. So the job has nothing left to decide, and does the same whenever it goes on.
 
 use std::collections::HashSet;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use cairn_engine::blocking::{self, Op};
@@ -152,7 +151,7 @@ impl Planner {
             return Err(wrong(format!("relation \"{name}\" has no room for another import")));
         }
         for span in self.table.all_spans() {
-            if self.view.scan(span, Bound::Unbounded, Bound::Unbounded, false)?.next()?.is_some() {
+            if !self.view.is_empty(span)? {
                 return Err(wrong(format!(
                     "relation \"{name}\" has rows: IMPORT needs an empty table"
                 )));
