@@ -41,9 +41,9 @@ pub(super) struct Cleanup {
     /// Operations per second that the foreground was offered, by undo.
     pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
-    /// As many turns before each undo, with nothing to clean up in them.
+    /// As many turns before or after each undo, with nothing to clean up in them.
     pub(super) control: Trials,
-    /// Undos that do not count, because the foreground fell behind in the control before them.
+    /// Undos that do not count, because the foreground fell behind in their control.
     pub(super) aside: usize,
 }
 
@@ -89,29 +89,35 @@ impl Cleanup {
                 seed: plan.seed.wrapping_add((number * 2 + half) << 8),
             };
             let longest = plan.window_max(size_mb) * 2;
-            let mut windows = Vec::new();
-            for (half, until) in [(0, Until::Pairs(count)), (1, Until::DiskBack(longest))] {
+            let take = |half: u64, until| {
                 store.settle(plan.quiet)?;
-                windows.push(take_turns(store, &doomed, load(half), until)?);
-            }
+                take_turns(store, &doomed, load(half), until)
+            };
+            // What comes second may be slower or faster for that alone.
+            let (control, undo) = if number % 2 == 0 {
+                let control = take(0, Until::Pairs(count))?;
+                (control, take(1, Until::DiskBack(longest))?)
+            } else {
+                let undo = take(1, Until::DiskBack(longest))?;
+                (take(0, Until::Pairs(undo.pairs.len()))?, undo)
+            };
             strategy.tidy(store, &doomed)?;
-            let taken = windows.last().map_or(0, |window| window.pairs.len());
+            let taken = undo.pairs.len();
             if taken == 0 {
                 // Too short for a turn: there is nothing to compare.
                 break;
             }
             // Whoever is behind for longer than a switch settles is behind in turns of both kinds, and they are alike. What the undo
             // was like is not looked at.
-            let alone = windows.first().is_some_and(is_behind);
-            if alone && !plan.smoke {
+            if is_behind(&control) && !plan.smoke {
                 cleanup.aside += 1;
                 if cleanup.aside > plan.pairs * plan.again {
                     break;
                 }
                 continue;
             }
-            let trials = [&mut cleanup.control, &mut cleanup.undos];
-            for (window, trials) in windows.iter().zip(trials) {
+            for (window, trials) in [(&control, &mut cleanup.control), (&undo, &mut cleanup.undos)]
+            {
                 trials.add(&window.pairs, &window.recorded, window.back_seconds);
             }
             cleanup.rates.push(rate);

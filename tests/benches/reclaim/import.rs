@@ -84,7 +84,8 @@ impl Imports {
         progress: &Progress,
     ) -> Result<Self, String> {
         let rounds = plan.pairs * ROUNDS;
-        progress.begin("import", rounds + 2 * plan.trials);
+        let trials = plan.trials * ROUNDS;
+        progress.begin("import", rounds + 2 * trials);
         progress.say("writing a CSV file, making a table");
         let sql = Sql::make(&folder.join("import"), plan.cache_bytes, plan.csv_bytes, plan.seed)?;
         let owner = OwnerId::from_raw(1);
@@ -116,7 +117,7 @@ impl Imports {
         }
         // The governor must have forgotten the foreground, or the first import would still give way to it.
         tokio::time::sleep(REST).await;
-        for number in 0..plan.trials {
+        for number in 0..trials {
             // Each goes first as often as the other.
             for on in if number % 2 == 0 { [true, false] } else { [false, true] } {
                 progress.say(if on { "alone, governed" } else { "alone, ungoverned" });

@@ -231,7 +231,7 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     ));
     if cleanup.aside > 0 {
         lines.push(format!(
-            "set aside: {} undos, before which the foreground fell behind with nothing to clean up",
+            "set aside: {} undos, in whose control the foreground fell behind",
             cleanup.aside
         ));
     }
