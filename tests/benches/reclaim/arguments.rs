@@ -223,13 +223,12 @@ impl Plan {
         self.enough.is_some_and(|enough| began.elapsed() >= enough)
     }
 
-    /// The ways of undoing that are measured at a size.
-    pub(super) fn strategies(&self, size_mb: u64) -> Vec<Strategy> {
+    /// The ways of undoing that are measured.
+    pub(super) fn strategies(&self) -> Vec<Strategy> {
         let is_wanted = |strategy: &Strategy| {
             self.undo.is_empty() || *strategy == Strategy::Nothing || self.undo.contains(strategy)
         };
-        let all = Strategy::ALL.into_iter().filter(is_wanted);
-        all.filter(|strategy| strategy.is_measured_at(size_mb)).collect()
+        Strategy::ALL.into_iter().filter(is_wanted).collect()
     }
 
     /// The greatest length of a window with the undo of a job of this size.

@@ -239,7 +239,7 @@ impl Stores {
         size_mb: u64,
         progress: &Progress,
     ) -> Result<Size, String> {
-        let strategies = plan.strategies(size_mb);
+        let strategies = plan.strategies();
         progress.begin(&format!("{size_mb} MB"), plan.pairs * strategies.len());
         // The control is as long as Cairn's last undo.
         let (mut pairs, mut control, mut rates) = (Vec::new(), plan.window_min, Vec::new());

@@ -167,12 +167,6 @@ fn cleanup(lines: &mut Vec<String>, size: &Size) {
         "throttled: time for which RocksDB held writers up; > : the window ended at {:.0} s, not yet done",
         size.window_max_seconds
     ));
-    if size.of(Strategy::CairnRange).is_empty() {
-        lines.push(
-            "The range-deletion road is for rows written one by one: measured up to 1 GB only"
-                .to_owned(),
-        );
-    }
 }
 
 /// The median moment of something in a window; `>` if in most windows it did not come.

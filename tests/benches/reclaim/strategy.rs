@@ -19,9 +19,9 @@ use crate::store::{
 /// Rows of a batch, of puts and of deletes.
 const BATCH_ROWS: usize = 1000;
 
-/// The range-deletion road is measured up to this size of a job: what it undoes was written row by row, and
-/// more of that fills level 0 until RocksDB stops writers.
-const RANGE_ROAD_MAX_MB: u64 = 1024;
+/// So many bytes that were written row by row are in memory and in level 0 when their job is cancelled, which is the worst case. RocksDB
+/// compacts those of a larger job while they are written, as it does, and most are in files of their own by then.
+const LEVEL0_MAX_BYTES: u64 = 1 << 30;
 
 /// A way of undoing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -38,7 +38,7 @@ pub(super) enum Strategy {
     DropFamily,
     /// Cairn, for data that was ingested.
     CairnFiles,
-    /// Cairn, for data that was written row by row: in memory and in level 0.
+    /// Cairn, for data that was written row by row: in memory, in level 0, and in files below it if there is much.
     CairnRange,
 }
 
@@ -78,10 +78,6 @@ impl Strategy {
             }
             Self::Nothing | Self::CairnFiles | Self::CairnRange => Deletion::Paced,
         }
-    }
-
-    pub(super) fn is_measured_at(self, size_mb: u64) -> bool {
-        self != Self::CairnRange || size_mb <= RANGE_ROAD_MAX_MB
     }
 
     /// Whether the job's bytes may be in other files before they are gone, so that the disk is back only when
@@ -278,7 +274,7 @@ fn compact_by_itself(db: &DB, may: bool) -> Result<(), String> {
 
 /// Rows that were put one by one into a span of the family of rows.
 fn written_rows(store: &Store, owner: OwnerId, bytes: u64, seed: u64) -> Result<Doomed, String> {
-    compact_by_itself(&store.db, false)?;
+    compact_by_itself(&store.db, bytes > LEVEL0_MAX_BYTES)?;
     let what = ClaimKind::Span(SpanFamily::Rows);
     let claim = store.engine.claim(owner, EPOCH, what).map_err(text)?;
     let span = claim.span().ok_or("a claimed span is none")?;
@@ -302,7 +298,8 @@ fn written_rows(store: &Store, owner: OwnerId, bytes: u64, seed: u64) -> Result<
         batch.put_row(span, &row.to_be_bytes(), &value);
         store.engine.commit(batch, Sync::No).map_err(text)?;
     }
-    store.settle(std::time::Duration::from_millis(50))?;
+    // Between two compactions of RocksDB's own less time passes.
+    store.settle(std::time::Duration::from_millis(500))?;
     Doomed::of_span(Strategy::CairnRange, store, owner, Some(span))
 }
 
