@@ -13,7 +13,7 @@
 //! | one foreground operation that stalls | halve |
 //! | level 0 half full, or half of the compaction debt that RocksDB allows | halve |
 //! | RocksDB delays or stops writes, or nearly all of that debt | down to the least, for two seconds |
-//! | freeing a piece of a file takes long | no more is freed for nine times as long ([`Steps::rest`]) |
+//! | freeing a piece of a file takes long | no more is freed for nineteen times as long ([`Steps::rest`]) |
 //! | free space below the floor | reclaim does not wait for anything |
 //! | a view, snapshot or checkpoint is older than [`GovernorLimits::reader_age_max`] | none of the rates: it is reported, once |
 //!
@@ -298,11 +298,11 @@ impl Steps {
     }
 
     /// After a step nothing is freed for at least so many times as long as it took, whatever the rate: a disk that is slow
-    /// is not kept busy. A tenth of its time may be ours: with a fifth the foreground's p99 was 1.20x of idle
-    /// (docs/benchmarks.md; on a file system without a journal, as all that is said of steps here).
+    /// is not kept busy. A twentieth of its time may be ours: with a fifth the foreground's p99 was 1.20x of idle, and with a tenth
+    /// 1.12x (docs/benchmarks.md; on a file system without a journal, as all that is said of steps here).
     pub(crate) const fn rest(self) -> u32 {
         match self {
-            Self::Shared => 9,
+            Self::Shared => 19,
             Self::Alone => 0,
         }
     }

@@ -327,7 +327,7 @@ fn those_who_free_files_at_the_same_time_share_the_rate_and_the_disks_time() {
         let rates = decision.deletion_rate_of_each() as f64 * of;
         assert!((rates - alone.deletion_rate as f64).abs() < of, "{freeing}");
         let part = of / f64::from(1 + decision.rest_of_each());
-        assert!((part - 0.1).abs() < 1e-9, "{freeing} have {part} of the time");
+        assert!((part - 0.05).abs() < 1e-9, "{freeing} have {part} of the time");
     }
     assert_eq!(Steps::Alone.rest_of_each(3), 0, "nobody is held up");
 }

@@ -364,11 +364,11 @@ mod tests {
         let governor = limited(0);
         let slow = || {
             let began = Instant::now();
-            governor.pace(8 << 20, Duration::from_millis(25), NEVER).unwrap();
+            governor.pace(8 << 20, Duration::from_millis(12), NEVER).unwrap();
             began.elapsed()
         };
         governor.0.rest.store(Steps::Shared.rest(), Ordering::Relaxed);
-        assert!(slow() >= Duration::from_millis(225), "a tenth of the time is ours");
+        assert!(slow() >= Duration::from_millis(228), "a twentieth of the time is ours");
         governor.0.rest.store(Steps::Alone.rest(), Ordering::Relaxed);
         slow();
         assert_eq!(governor.0.freed.load(Ordering::Relaxed), 16 << 20);

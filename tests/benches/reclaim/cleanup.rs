@@ -41,7 +41,7 @@ pub(super) struct Cleanup {
     /// Operations per second that the foreground was offered, by undo.
     pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
-    /// As many turns before or after each undo, with nothing to clean up in them.
+    /// Half as many turns before or after each undo, with nothing to clean up in them.
     pub(super) control: Trials,
     /// Undos that do not count, because the foreground fell behind in their control.
     pub(super) aside: usize,
@@ -88,6 +88,7 @@ impl Cleanup {
                 expected: plan.warmup + PAIR * u32::try_from(count).unwrap_or(u32::MAX),
                 seed: plan.seed.wrapping_add((number * 2 + half) << 8),
             };
+            // Reclaim is paused for half of the time.
             let longest = plan.window_max(size_mb) * 2;
             let take = |half: u64, until| {
                 store.settle(plan.quiet)?;
@@ -95,15 +96,15 @@ impl Cleanup {
             };
             // What comes second may be slower or faster for that alone.
             let (control, undo) = if number % 2 == 0 {
-                let control = take(0, Until::Pairs(count))?;
+                let control = take(0, Until::Pairs(of_control(count)))?;
                 (control, take(1, Until::DiskBack(longest))?)
             } else {
                 let undo = take(1, Until::DiskBack(longest))?;
-                (take(0, Until::Pairs(undo.pairs.len()))?, undo)
+                (take(0, Until::Pairs(of_control(undo.pairs.len())))?, undo)
             };
             strategy.tidy(store, &doomed)?;
             let taken = undo.pairs.len();
-            if taken == 0 {
+            if taken == 0 || control.pairs.is_empty() {
                 // Too short for a turn: there is nothing to compare.
                 break;
             }
@@ -141,6 +142,11 @@ impl Cleanup {
             "control": self.control.to_json(),
         })
     }
+}
+
+/// Pairs of a control: half of those of the undo tell whether idle is idle.
+fn of_control(pairs: usize) -> usize {
+    pairs.div_ceil(2)
 }
 
 /// Whether the foreground was behind in idle turns for longer than a switch settles.
@@ -239,11 +245,13 @@ impl Course<'_> {
         Ok(Turn { from, until, freed })
     }
 
-    /// Looks at what is left all the while, in turns of both kinds: looking costs something, too.
+    /// Looks at what is left all the while, in turns of both kinds: looking costs something, too. In a control nothing comes back: the
+    /// job is there still, or gone since another window.
     fn wait_until(&mut self, end: Duration) {
         while self.began.elapsed() < end {
             std::thread::sleep(BACK_EVERY);
-            if self.back.is_none() && self.doomed.bytes_left() == 0 {
+            let left = self.doomed.bytes_left();
+            if left == 0 && self.back.is_none() && !self.ids.is_empty() {
                 self.back = Some(self.began.elapsed());
             }
         }

@@ -87,9 +87,10 @@ impl Store {
         OwnerId::from_raw(self.next_owner.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Waits until nothing has been flushed, compacted or deleted for `quiet`, and writes out what is
-    /// dirty. Gives up waiting after two minutes: the window is then as noisy as it is.
+    /// Flushes what the foreground has written, waits until nothing has been flushed, compacted or deleted for `quiet`, and writes
+    /// out what is dirty. Gives up waiting after two minutes: the window is then as noisy as it is.
     pub(super) fn settle(&self, quiet: Duration) -> Result<(), String> {
+        self.begin_anew()?;
         let began = Instant::now();
         let mut busy_at = began;
         while busy_at.elapsed() < quiet && began.elapsed() < SETTLE_MAX {
@@ -99,6 +100,20 @@ impl Store {
             }
         }
         disk::settle(&self.path)
+    }
+
+    /// So that no compaction of the foreground's whole table comes in a window: memory is empty then, and of the four files that level 0
+    /// may have at most one is there. What is written in a window has room in two.
+    fn begin_anew(&self) -> Result<(), String> {
+        let Some(bulk) = self.db.cf_handle(Family::Bulk.name()) else { return Ok(()) };
+        self.db.flush_cf(&bulk).map_err(text)?;
+        let name = properties::num_files_at_level(0);
+        let files = self.db.property_int_value_cf(&bulk, &name).map_err(text)?;
+        if files.is_some_and(|files| files > 1) {
+            let (lower, upper) = key::span_bounds(self.table.span.id);
+            self.db.compact_range_cf(&bulk, Some(lower), Some(upper));
+        }
+        Ok(())
     }
 
     fn is_busy(&self) -> bool {
