@@ -33,7 +33,7 @@ pub(super) const BEHIND_MS: f64 = SETTLES.as_millis() as f64;
 const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
 
 /// Bytes that go in a second of cleanup, for a first guess of how many turns there will be.
-const GUESS_PER_SECOND: u64 = 80 << 20;
+const GUESS_PER_SECOND: u64 = 48 << 20;
 
 /// All undos of one size.
 pub(super) struct Cleanup {
@@ -41,7 +41,8 @@ pub(super) struct Cleanup {
     /// Operations per second that the foreground was offered, by undo.
     pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
-    /// Half as many turns before or after each undo, with nothing to clean up in them.
+    /// As many turns before or after each undo, with nothing to clean up in them: a window gets slower with its age, so half of them would
+    /// not be comparable.
     pub(super) control: Trials,
     /// Undos that do not count, because the foreground fell behind in their control.
     pub(super) aside: usize,
@@ -96,11 +97,11 @@ impl Cleanup {
             };
             // What comes second may be slower or faster for that alone.
             let (control, undo) = if number % 2 == 0 {
-                let control = take(0, Until::Pairs(of_control(count)))?;
+                let control = take(0, Until::Pairs(count))?;
                 (control, take(1, Until::DiskBack(longest))?)
             } else {
                 let undo = take(1, Until::DiskBack(longest))?;
-                (take(0, Until::Pairs(of_control(undo.pairs.len())))?, undo)
+                (take(0, Until::Pairs(undo.pairs.len()))?, undo)
             };
             strategy.tidy(store, &doomed)?;
             let taken = undo.pairs.len();
@@ -142,11 +143,6 @@ impl Cleanup {
             "control": self.control.to_json(),
         })
     }
-}
-
-/// Pairs of a control: half of those of the undo tell whether idle is idle.
-fn of_control(pairs: usize) -> usize {
-    pairs.div_ceil(2)
 }
 
 /// Whether the foreground was behind in idle turns for longer than a switch settles.

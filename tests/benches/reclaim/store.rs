@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// So that no compaction of the foreground's whole table comes in a window: memory is empty then, and of the four files that level 0
-    /// may have at most one is there. What is written in a window has room in two.
+    /// may have at most one is there. What is written in some minutes has room in the other two.
     fn begin_anew(&self) -> Result<(), String> {
         let Some(bulk) = self.db.cf_handle(Family::Bulk.name()) else { return Ok(()) };
         self.db.flush_cf(&bulk).map_err(text)?;

@@ -298,7 +298,7 @@ fn written_rows(store: &Store, owner: OwnerId, bytes: u64, seed: u64) -> Result<
         batch.put_row(span, &row.to_be_bytes(), &value);
         store.engine.commit(batch, Sync::No).map_err(text)?;
     }
-    // Between two compactions of RocksDB's own less time passes.
+    // Longer than RocksDB takes from one compaction of its own to the next.
     store.settle(std::time::Duration::from_millis(500))?;
     Doomed::of_span(Strategy::CairnRange, store, owner, Some(span))
 }
