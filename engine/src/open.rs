@@ -516,6 +516,9 @@ impl Engine {
     }
 
     /// Stops the background threads and waits for them. Work left over goes on at the next open.
+    ///
+    /// RocksDB is closed when the last clone is dropped, and must not be while the process ends: static mutexes are destroyed then, and
+    /// it aborts. A program whose threads may outlive its `main` keeps a clone in a static, which is never dropped.
     pub fn shutdown(&self) {
         if let Some(feedback) = self.inner.feedback.get() {
             feedback.stop();
