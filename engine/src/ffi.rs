@@ -9,6 +9,7 @@
 //! - [`uncache_dropped_files`]: an option of a family;
 //! - [`verify_file`]: the checksums of a file that is in no database (shim);
 //! - [`write`]: the crate's call takes the batch, which has the sequence number afterwards;
+//! - [`at_exit`]: the C library's;
 //! - [`SstWriter`]: the crate's writer borrows itself for its whole life;
 //! - [`compact_files`]: a manual compaction that can be cancelled and reports its error;
 //! - [`OwnedSnapshot`] and [`OwnedIterator`]: snapshots and iterators that keep their database
@@ -16,7 +17,7 @@
 //!
 //! Rules kept by every function: handles are passed on while their owner is borrowed; every
 //! error string is freed; nothing is destroyed twice. The C signatures come from the bindings
-//! that were generated from the same RocksDB headers, so a changed signature does not compile, but for two that are in none of them (below).
+//! that were generated from the same RocksDB headers, so a changed signature does not compile, but for those that are in none of them (below).
 #![expect(unsafe_code, reason = "the one module that is allowed to call RocksDB's C interface")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
@@ -29,6 +30,7 @@ use librocksdb_sys as sys;
 use rocksdb::{AsColumnFamilyRef, AsRawPtr as _, DB, DBRawIteratorWithThreadMode, Options};
 use rocksdb::{ReadOptions, SnapshotWithThreadMode, WriteBatch};
 
+use crate::closing::SharedDb;
 use crate::error::{EngineError, Result, storage_text};
 
 #[repr(C)]
@@ -40,6 +42,11 @@ struct RawFileManager {
 unsafe extern "C" {
     fn rocksdb_abort_all_compactions(db: *mut sys::rocksdb_t);
     fn rocksdb_resume_all_compactions(db: *mut sys::rocksdb_t);
+}
+
+// The C library's, of every C program.
+unsafe extern "C" {
+    fn atexit(call: extern "C" fn()) -> c_int;
 }
 
 unsafe extern "C" {
@@ -114,6 +121,13 @@ impl Drop for FileManager {
 pub(crate) fn keep_files_in_doubt(options: &mut Options) -> bool {
     // SAFETY: the options are alive; the file system that they point to is never freed.
     unsafe { cairn_options_keep_files_in_doubt(options.as_raw_ptr().cast()) == 1 }
+}
+
+/// Has a function called when the process ends by `exit` or the end of `main`, before those that were registered earlier.
+/// Answers false if it will not be.
+pub(crate) fn at_exit(call: extern "C" fn()) -> bool {
+    // SAFETY: a function without arguments that lives as long as the program.
+    unsafe { atexit(call) == 0 }
 }
 
 /// How much lower than usual background threads stand in line for a processor: they still get about a
@@ -277,7 +291,7 @@ pub(crate) fn verify_file(options: &Options, path: &Path) -> Result<()> {
 pub(crate) struct CompactionStop {
     flag: NonNull<c_uchar>,
     /// The database in which a compaction runs.
-    running: Mutex<Option<Arc<DB>>>,
+    running: Mutex<Option<SharedDb>>,
 }
 
 // SAFETY: the flag is an atomic on the C++ side; the rest is safe to send by itself.
@@ -321,7 +335,7 @@ impl CompactionStop {
         }
     }
 
-    fn note_running(&self, db: Option<&Arc<DB>>) {
+    fn note_running(&self, db: Option<&SharedDb>) {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = db.cloned();
     }
 }
@@ -367,7 +381,7 @@ pub(crate) fn write(db: &DB, batch: &WriteBatch, sync: bool) -> Result<Option<u6
 /// A file that is gone or already being compacted, a set `stop`, or a storage error. Nothing has
 /// changed then.
 pub(crate) fn compact_files(
-    db: &Arc<DB>,
+    db: &SharedDb,
     family: &impl AsColumnFamilyRef,
     names: &[String],
     output_level: i32,
@@ -443,21 +457,21 @@ fn look_for_compactions(db: &DB, family: &impl AsColumnFamilyRef) -> Result<()> 
 pub(crate) struct OwnedSnapshot {
     // Dropped before the database it belongs to: fields are dropped in this order.
     snapshot: SnapshotWithThreadMode<'static, DB>,
-    db: Arc<DB>,
+    db: SharedDb,
 }
 
 impl OwnedSnapshot {
     /// The state of the database now.
-    pub(crate) fn new(db: &Arc<DB>) -> Self {
+    pub(crate) fn new(db: &SharedDb) -> Self {
         let snapshot = db.snapshot();
-        // SAFETY: only the lifetime changes. The snapshot borrows the `DB` inside the `Arc`, which
+        // SAFETY: only the lifetime changes. The snapshot borrows the `DB` inside of the share, which
         // never moves and, held by this struct, outlives it (see the order of fields).
         let snapshot = unsafe {
             std::mem::transmute::<SnapshotWithThreadMode<'_, DB>, SnapshotWithThreadMode<'static, DB>>(
                 snapshot,
             )
         };
-        Self { snapshot, db: Arc::clone(db) }
+        Self { snapshot, db: db.clone() }
     }
 
     /// The sequence number up to which the snapshot sees writes.

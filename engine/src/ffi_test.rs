@@ -28,7 +28,8 @@ fn a_compaction_of_rocksdbs_own_that_was_ended_begins_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut options = Options::default();
         options.create_if_missing(true);
-        let db = Arc::new(DB::open_cf(&options, folder.path(), ["default"]).unwrap());
+        let db =
+            SharedDb::new(Arc::new(DB::open_cf(&options, folder.path(), ["default"]).unwrap()));
         let stop = CompactionStop::new();
         stop.note_running(Some(&db));
         fill_level_0(&db, 4096 << doublings);

@@ -196,7 +196,7 @@ impl Engine {
 
         let guard = latch.enter(claim.epoch)?;
         let started = Instant::now();
-        let (db, files) = (std::sync::Arc::clone(self.db()), staged.files.clone());
+        let (db, files) = (self.db().clone(), staged.files.clone());
         self.at_usual_priority(move || move_in(&db, &handle(&db, Family::Bulk)?, &files))??;
         metrics::histogram!(crate::metrics::INGEST_SECONDS).record(started.elapsed().as_secs_f64());
         metrics::counter!(crate::metrics::INGEST_BYTES_TOTAL).increment(staged.bytes);

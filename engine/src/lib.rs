@@ -42,6 +42,8 @@ mod budget;
 #[cfg(feature = "store")]
 mod claim;
 #[cfg(feature = "store")]
+mod closing;
+#[cfg(feature = "store")]
 mod committer;
 #[cfg(feature = "store")]
 mod counter;

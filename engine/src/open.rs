@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::ballast::Ballast;
 use crate::batch::{Batch, Sync};
 use crate::claim::{STAGING, staging_id};
+use crate::closing::SharedDb;
 use crate::committer::Committer;
 use crate::counter::Counter;
 use crate::crash::CrashPlan;
@@ -52,7 +53,7 @@ const CLOSING: Duration = Duration::from_millis(250);
 pub(crate) const FORMAT_KEY: &[u8] = b"\0format";
 
 struct Inner {
-    db: Arc<DB>,
+    db: SharedDb,
     options: Options,
     bulk_options: RocksOptions,
     tuning: Tuning,
@@ -163,7 +164,8 @@ impl Engine {
     /// of our own and cut there, but files that compactions drop are deleted unpaced: its own, and ours of files that others have
     /// rows in. Of its level 0 and compaction debt the governor knows those of our families, and RocksDB's default limits. One whose
     /// `bulk` family was made without our partitioner has files that spans share, which go by range
-    /// deletion. Before the database is opened, [`Tuning::check_log`] tells whether its log is whole.
+    /// deletion. Keep no share of `db` that a thread may give up while the process ends: RocksDB aborts then; ours are kept from
+    /// that. Before the database is opened, [`Tuning::check_log`] tells whether its log is whole.
     ///
     /// # Errors
     /// As [`Engine::open`].
@@ -189,7 +191,7 @@ impl Engine {
             false => LogMark::begin(&options.path, db.path())?,
         };
         let inner = Arc::new(Inner {
-            db,
+            db: SharedDb::new(db),
             bulk_options: tuning.family_options(Family::Bulk),
             tuning,
             crash: CrashPlan::from_env(),
@@ -516,9 +518,6 @@ impl Engine {
     }
 
     /// Stops the background threads and waits for them. Work left over goes on at the next open.
-    ///
-    /// RocksDB is closed when the last clone is dropped, and must not be while the process ends: static mutexes are destroyed then, and
-    /// it aborts. A program whose threads may outlive its `main` keeps a clone in a static, which is never dropped.
     pub fn shutdown(&self) {
         if let Some(feedback) = self.inner.feedback.get() {
             feedback.stop();
@@ -530,7 +529,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn db(&self) -> &Arc<DB> {
+    pub(crate) fn db(&self) -> &SharedDb {
         &self.inner.db
     }
 

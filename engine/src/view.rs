@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rocksdb::DB;
 
+use crate::closing::SharedDb;
 use crate::envelope::{self, Kind};
 use crate::error::{Corruption, Result};
 use crate::family::Family;
@@ -79,7 +79,7 @@ impl Views {
     }
 
     /// Opens a view of the store as it is now.
-    pub(crate) fn open(self: &Arc<Self>, db: &Arc<DB>, foreground: &Arc<Foreground>) -> ReadView {
+    pub(crate) fn open(self: &Arc<Self>, db: &SharedDb, foreground: &Arc<Foreground>) -> ReadView {
         let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = Arc::new(OwnedSnapshot::new(db));
         let id = registered.next;
@@ -88,7 +88,7 @@ impl Views {
         registered.views.insert(id, entry);
         drop(registered);
         let registration = Registration { id, views: Arc::clone(self) };
-        let (db, foreground) = (Arc::clone(db), Arc::clone(foreground));
+        let (db, foreground) = (db.clone(), Arc::clone(foreground));
         ReadView(Arc::new(View { snapshot, db, foreground, registration }))
     }
 
@@ -142,7 +142,7 @@ impl Drop for Registration {
 struct View {
     // The snapshot goes before the registration: the reclaimer hears of the end last.
     snapshot: Arc<OwnedSnapshot>,
-    db: Arc<DB>,
+    db: SharedDb,
     foreground: Arc<Foreground>,
     registration: Registration,
 }

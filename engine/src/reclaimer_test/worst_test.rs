@@ -178,7 +178,7 @@ fn a_compaction_that_reads_its_files_is_waited_for_and_what_it_wrote_goes_too() 
 fn keys_that_a_snapshot_sees_are_waited_for_without_compacting_in_vain() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, doomed, neighbour) = straddled(&folder);
-    let db = Arc::clone(engine.db());
+    let db = engine.db().clone();
     let snapshot = db.snapshot();
     let ids = condemn(&engine, OWNER);
     engine.reclaimer().pause(false);

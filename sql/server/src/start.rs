@@ -15,7 +15,6 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::OnceLock;
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,12 +23,6 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `CAIRN_LOG` says otherwise.
 const LOG_DEFAULT: &str = "info,datafusion=warn";
-
-/// The database that is served. It is never closed, only shut down: a thread that nobody waits for (of a statement that was given up)
-/// may be the last to have it, and RocksDB, closed while the process ends, takes a mutex that is destroyed by then and aborts.
-/// [`Database::shutdown`] has done all that a store needs, and a process that ends gives up its locks; only what RocksDB's own LOG says
-/// of the last seconds may be missing.
-static SERVED: OnceLock<Database> = OnceLock::new();
 
 /// Options of `cairn start`.
 #[derive(Args)]
@@ -94,7 +87,6 @@ impl Start {
             options.external_dir = folder;
         }
         let database = Database::open(options).map_err(|error| described(&error))?;
-        let database = SERVED.get_or_init(|| database);
         tracing::info!(store = %self.store.display(), took = ?opening.elapsed(), "store is open");
 
         let stop = CancellationToken::new();

@@ -412,16 +412,6 @@ async fn stopping_ends_idle_connections_and_running_statements() {
 }
 
 #[tokio::test]
-async fn rocksdb_is_shut_down_but_not_closed_while_the_process_ends() {
-    let mut server = Server::start(&[]);
-    assert_eq!(server.signal_and_wait(), Some(0));
-    // Who closes it writes so. (What the shutdown itself writes stays in a buffer.)
-    let log = std::fs::read_to_string(server.store().join("data/LOG")).unwrap();
-    assert!(log.contains("DB SUMMARY") && !log.contains("Shutdown complete"), "{log}");
-    assert_eq!(doctor(&server.store()), Some(0));
-}
-
-#[tokio::test]
 async fn metrics_and_health_are_served_over_http() {
     let address = free_address();
     let server = Server::start(&["--http", &address]);
