@@ -6,7 +6,7 @@
 //! - `FaultyDisk`, for tests: RocksDB's fault-injection file system (`shim/faults.cc`);
 //! - [`lower_thread_priority`]: of one thread, not of the process (shim);
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
-//! - [`uncache_dropped_files`]: an option of a family;
+//! - [`uncache_dropped_files`] and [`rewrite_after_snapshots`]: options of a family;
 //! - [`verify_file`]: the checksums of a file that is in no database (shim);
 //! - [`write`]: the crate's call takes the batch, which has the sequence number afterwards;
 //! - [`at_exit`]: the C library's;
@@ -168,6 +168,14 @@ pub(crate) fn uncache_dropped_files(options: &mut Options) {
             options.as_raw_ptr(),
             UNCACHE_AGGRESSIVENESS,
         );
+    }
+}
+
+/// How old a file has to be before it is rewritten because a snapshot that its rows were kept for has closed.
+pub(crate) fn rewrite_after_snapshots(options: &mut Options, seconds: u32) {
+    // SAFETY: the options are alive; a number goes in.
+    unsafe {
+        sys::rocksdb_options_set_bottommost_file_compaction_delay(options.as_raw_ptr(), seconds);
     }
 }
 

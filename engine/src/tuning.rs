@@ -25,6 +25,12 @@ const MANIFEST_BYTES: usize = 256 << 10;
 /// Bytes of records in memory, for each kind, before they are written to a sorted file.
 const RECORD_BUFFER_BYTES: usize = 1 << 20;
 
+/// How old a sorted file is, in seconds, before RocksDB rewrites it only because the snapshots have closed that its rows were kept for. Of a job that
+/// writes row by row every file becomes one of those (RocksDB moves them down as they are), and whenever a statement ended, some would
+/// be rewritten at full speed, the foreground beside it or not, and whether the job is then cancelled or not. What reclaim compacts
+/// does not wait for that.
+const REWRITE_AFTER_SECONDS: u32 = 3600;
+
 /// Bytes of RocksDB's own log after which it begins a new one; four are kept.
 const LOG_BYTES: usize = 8 << 20;
 
@@ -193,9 +199,51 @@ impl Tuning {
             cf.set_level_zero_file_num_compaction_trigger(2);
         }
         ffi::uncache_dropped_files(&mut cf);
+        ffi::rewrite_after_snapshots(&mut cf, REWRITE_AFTER_SECONDS);
         if family == Family::Bulk && options.partition {
             ffi::partition_by_prefix(&mut cf, 8);
         }
         cf
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Batch, Sync};
+    use crate::id::{Epoch, OwnerId, SpanFamily};
+    use crate::open::{Engine, handle};
+    use crate::record::ClaimKind;
+
+    #[test]
+    fn what_a_job_wrote_is_not_rewritten_because_a_statement_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::small(folder.path())).unwrap();
+        let what = ClaimKind::Span(SpanFamily::Rows);
+        let claim = engine.claim(OwnerId::from_raw(1), Epoch::from_raw(1), what).unwrap();
+        let span = claim.span().unwrap();
+        let mut batch = Batch::new();
+        for row in 0..100_u64 {
+            batch.put_row(span, &row.to_be_bytes(), b"value");
+        }
+        let statement = engine.db().snapshot();
+        engine.commit(batch, Sync::Yes).unwrap();
+        engine.flush(Family::Rows).unwrap();
+        let rows = handle(engine.db(), Family::Rows).unwrap();
+        // RocksDB says what it would compact, and does not do it.
+        engine.db().set_options_cf(&rows, &[("disable_auto_compactions", "true")]).unwrap();
+        let is_pending = || {
+            let name = "rocksdb.compaction-pending";
+            engine.db().property_int_value_cf(&rows, name).unwrap() == Some(1)
+        };
+        let mut later = Batch::new();
+        later.put_row(span, b"later", b"value");
+        engine.commit(later, Sync::Yes).unwrap();
+        drop(statement);
+        assert!(!is_pending());
+        let delay = "bottommost_file_compaction_delay";
+        engine.db().set_options_cf(&rows, &[(delay, "0")]).unwrap();
+        drop(engine.db().snapshot());
+        assert!(is_pending(), "without the delay it would be");
     }
 }
