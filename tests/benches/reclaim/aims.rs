@@ -154,27 +154,36 @@ fn foreground(size: &Size) -> Vec<Aim> {
 
 /// Aim 1: the same, with cleanup and idle in turns. Of windows as a whole, too: what is rare is in few turns.
 fn cleanup(cleanup: &Cleanup) -> Vec<Aim> {
-    type Ratio = fn(&Trials, Percentile) -> Option<Interval>;
     let name = size_name(cleanup.size_mb);
     let (undos, control) = (&cleanup.undos, &cleanup.control);
     let void = not_idle(cleanup);
     let mut aims = Vec::new();
+    let mut reaches = None;
     for (percentile, limit, margin) in LIMITS {
-        let scales: [(_, Ratio); 2] =
-            [("turns", Trials::of_turns), ("windows of turns", Trials::of_windows)];
-        for (scale, of) in scales {
-            let compared = Compared {
-                pairs: undos.count(),
-                ratio: of(undos, percentile),
-                control: of(control, percentile),
-                control_pairs: control.count(),
-                margin,
-            };
+        let compared = |of: fn(&Trials, Percentile) -> Option<Interval>| Compared {
+            pairs: undos.count(),
+            ratio: of(undos, percentile),
+            control: of(control, percentile),
+            control_pairs: control.count(),
+            margin,
+        };
+        let mut push = |scale: &str, compared: Compared, verdict: Option<Verdict>| {
             let what = format!("foreground {}, {scale}, by files, {name}", percentile.name());
             let (found, limit_text) = (ratio(compared.ratio), format!("{limit:.2}x idle"));
-            let verdict = void.clone().unwrap_or_else(|| compared.at_most(limit));
+            let verdict = void.clone().or(verdict).unwrap_or_else(|| compared.at_most(limit));
             aims.push(Aim::new(1, what, found, limit_text, verdict));
+        };
+        let [idle, cleaning] = undos.over_rests(percentile);
+        let reach = reach(idle, margin);
+        if reach == Reach::IntoIdleTurns {
+            // Then the idle turns are none, and rests are what it is compared with.
+            let over_rests = Compared { ratio: cleaning, ..compared(Trials::of_turns) };
+            push("turns over rests", over_rests, None);
+        } else {
+            push("turns", compared(Trials::of_turns), reach.void(idle));
         }
+        push("windows of turns", compared(Trials::of_windows), reach.void(idle));
+        reaches = reaches.or_else(|| reach.void(idle));
     }
     let stalls = undos.more_stalls();
     let what = format!("more turns with {STALL_MS:.0} ms, by files, {name}");
@@ -186,9 +195,42 @@ fn cleanup(cleanup: &Cleanup) -> Vec<Aim> {
     );
     let pairs = if undos.count() < PAIRS_MIN { 0 } else { undos.pairs() };
     let verdict = void
+        .or(reaches)
         .unwrap_or_else(|| verdict::no_more_often(stalls, STALLS_MARGIN, pairs, STALL_PAIRS_MIN));
     aims.push(Aim::new(1, what, found, "no more (+5)", verdict));
     aims
+}
+
+/// Whether what cleanup does is over when an idle turn beside it begins to count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// It is, but for less than the margin.
+    Over,
+    /// It is not.
+    IntoIdleTurns,
+    /// The measurements cannot tell.
+    Unknown,
+}
+
+impl Reach {
+    /// What it makes of a comparison with idle turns.
+    fn void(self, idle: Option<Interval>) -> Option<Verdict> {
+        let what = match self {
+            Self::Over => return None,
+            Self::IntoIdleTurns => "cleanup reaches into them",
+            Self::Unknown => "whether cleanup reaches into them is not known",
+        };
+        Some(Verdict::Void(format!("idle turns have {} of the rests: {what}", ratio(idle))))
+    }
+}
+
+/// By how much slower idle turns are than rests.
+fn reach(idle: Option<Interval>, margin: f64) -> Reach {
+    match idle {
+        Some(idle) if idle.low > 1.0 => Reach::IntoIdleTurns,
+        Some(idle) if idle.high <= 1.0 + margin => Reach::Over,
+        _ => Reach::Unknown,
+    }
 }
 
 /// Why idle turns are not idle, if that shows: the comparison says nothing then.
@@ -201,17 +243,11 @@ fn not_idle(cleanup: &Cleanup) -> Option<Verdict> {
         )));
     }
     let (behind, undos) = (cleanup.undos.behind(BEHIND_MS), cleanup.undos.count());
-    if behind * 10 > undos {
-        return Some(Verdict::Void(format!(
+    (behind * 10 > undos).then(|| {
+        Verdict::Void(format!(
             "in {behind} of {undos} undos the foreground was behind in idle turns, too"
-        )));
-    }
-    let over = cleanup.undos.idle_over(&cleanup.control, Percentile::P99);
-    let slower = over.filter(|over| over.low > 1.0)?;
-    Some(Verdict::Void(format!(
-        "idle turns beside cleanup have {} of the p99 without any",
-        ratio(Some(slower))
-    )))
+        ))
+    })
 }
 
 /// Aim 2: how long a cancel takes.

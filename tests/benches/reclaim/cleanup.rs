@@ -3,6 +3,8 @@
 //!
 //! It is as fast in its turns as it ever is: the governor, whose rates grow while nothing suffers, lets them grow through the idle
 //! ones. Files only: a pause ends a compaction, and what it did would be done again.
+//!
+//! Before, after and between stretches of such turns there are *rests*, in which nothing is cleaned up at all: the control, of the same minutes.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,7 @@ use crate::pairs::Stores;
 use crate::progress::Progress;
 use crate::store::{Store, condemn, wait_reclaimed};
 use crate::strategy::{Doomed, Strategy};
-use crate::turns::{Pair, Trials, Turn};
+use crate::turns::{BesideRests, Pair, Trials, Turn};
 use crate::window::{self, BACK_EVERY, Undone};
 
 /// The part of a turn that counts.
@@ -32,8 +34,15 @@ pub(super) const BEHIND_MS: f64 = SETTLES.as_millis() as f64;
 /// A pair of turns.
 const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
 
-/// Bytes that go in a second of cleanup, for a first guess of how many turns there will be.
-const GUESS_PER_SECOND: u64 = 48 << 20;
+/// Pairs of a stretch of turns, and of a rest.
+const STRETCH: usize = 12;
+const REST: usize = 6;
+
+/// The part of a rest that counts for nothing: what a stretch left is over by then, unless it lasts for longer.
+const REST_SETTLES: Duration = Duration::from_secs(2);
+
+/// Bytes that go in a second of cleanup at least, for a guess of how long a window is.
+const GUESS_PER_SECOND: u64 = 32 << 20;
 
 /// All undos of one size.
 pub(super) struct Cleanup {
@@ -41,10 +50,9 @@ pub(super) struct Cleanup {
     /// Operations per second that the foreground was offered, by undo.
     pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
-    /// As many turns before or after each undo, with nothing to clean up in them: a window gets slower with its age, so half of them would
-    /// not be comparable.
+    /// Turns in the rests of the same windows, with nothing to clean up in either of a pair.
     pub(super) control: Trials,
-    /// Undos that do not count, because the foreground fell behind in their control.
+    /// Undos that do not count, because the foreground was behind in their rests.
     pub(super) aside: usize,
 }
 
@@ -70,8 +78,6 @@ impl Cleanup {
             aside: 0,
         };
         progress.begin(&format!("{size_mb} MB turns"), plan.turns);
-        let per_turn = GUESS_PER_SECOND * (COUNTS + SETTLES).as_millis() as u64 / 1000;
-        let mut count = usize::try_from(bytes / per_turn).unwrap_or(0) + 2;
         let began = Instant::now();
         for number in 0.. {
             let enough = cleanup.undos.count() >= plan.pairs && cleanup.undos.pairs() >= plan.turns;
@@ -82,49 +88,36 @@ impl Cleanup {
             store.settle(plan.quiet)?;
             let doomed = strategy.prepare(store, bytes, plan.seed.wrapping_add(number << 40))?;
             let rate = stores.rate(&[strategy], plan)?;
-            let load = |half: u64| Arrival {
+            let load = Arrival {
                 threads: plan.threads,
                 rate,
                 warmup: plan.warmup,
-                expected: plan.warmup + PAIR * u32::try_from(count).unwrap_or(u32::MAX),
-                seed: plan.seed.wrapping_add((number * 2 + half) << 8),
+                expected: plan.warmup + window_guess(bytes),
+                seed: plan.seed.wrapping_add(number << 8),
             };
-            // Reclaim is paused for half of the time.
-            let longest = plan.window_max(size_mb) * 2;
-            let take = |half: u64, until| {
-                store.settle(plan.quiet)?;
-                take_turns(store, &doomed, load(half), until)
-            };
-            // What comes second may be slower or faster for that alone.
-            let (control, undo) = if number % 2 == 0 {
-                let control = take(0, Until::Pairs(count))?;
-                (control, take(1, Until::DiskBack(longest))?)
-            } else {
-                let undo = take(1, Until::DiskBack(longest))?;
-                (take(0, Until::Pairs(undo.pairs.len()))?, undo)
-            };
+            store.settle(plan.quiet)?;
+            // Reclaim is paused for most of the time.
+            let window = take_turns(store, &doomed, load, plan.window_max(size_mb) * 4)?;
             strategy.tidy(store, &doomed)?;
-            let taken = undo.pairs.len();
-            if taken == 0 || control.pairs.is_empty() {
+            let (undo, rests) = (window.turns(), window.rests());
+            if undo.is_empty() || rests.is_empty() {
                 // Too short for a turn: there is nothing to compare.
                 break;
             }
             // Whoever is behind for longer than a switch settles is behind in turns of both kinds, and they are alike. What the undo
-            // was like is not looked at.
-            if is_behind(&control) && !plan.smoke {
+            // was like is not looked at: what a stretch of it left is worked off when a rest begins to count.
+            if is_behind(&rests, &window.recorded) && !plan.smoke {
                 cleanup.aside += 1;
                 if cleanup.aside > plan.pairs * plan.again {
                     break;
                 }
                 continue;
             }
-            for (window, trials) in [(&control, &mut cleanup.control), (&undo, &mut cleanup.undos)]
-            {
-                trials.add(&window.pairs, &window.recorded, window.back_seconds);
-            }
+            cleanup.control.add(&rests, Vec::new(), &window.recorded, None);
+            let beside = window.beside_rests();
+            cleanup.undos.add(&undo, beside, &window.recorded, window.back_seconds);
             cleanup.rates.push(rate);
-            (0..taken).for_each(|_| progress.step());
-            count = taken;
+            undo.iter().for_each(|_| progress.step());
             if plan.smoke {
                 break;
             }
@@ -138,6 +131,9 @@ impl Cleanup {
             "foreground_rates": self.rates,
             "turn_seconds": COUNTS.as_secs_f64(),
             "settles_seconds": SETTLES.as_secs_f64(),
+            "stretch_pairs": STRETCH,
+            "rest_pairs": REST,
+            "rest_settles_seconds": REST_SETTLES.as_secs_f64(),
             "set_aside": self.aside,
             "undos": self.undos.to_json(),
             "control": self.control.to_json(),
@@ -145,48 +141,70 @@ impl Cleanup {
     }
 }
 
-/// Whether the foreground was behind in idle turns for longer than a switch settles.
-fn is_behind(window: &Taken) -> bool {
-    let idle: Vec<_> = window.pairs.iter().map(|pair| (pair.idle.from, pair.idle.until)).collect();
-    window.recorded.within(&idle).p99_ms > BEHIND_MS
+/// How long a window is in which that many bytes go; rather too long.
+fn window_guess(bytes: u64) -> Duration {
+    let seconds = bytes as f64 / GUESS_PER_SECOND as f64;
+    let stretches = 1.0 + seconds / (COUNTS + SETTLES).as_secs_f64() / STRETCH as f64;
+    let stretch = PAIR.as_secs_f64() * (STRETCH + REST) as f64 + REST_SETTLES.as_secs_f64();
+    Duration::from_secs_f64(stretches * stretch)
 }
 
-/// When turns end.
-#[derive(Clone, Copy)]
-enum Until {
-    /// The job, which is cancelled in the first turn of cleanup, is undone, or so much time has passed.
-    DiskBack(Duration),
-    /// There were so many pairs. Nothing is cancelled.
-    Pairs(usize),
+/// Whether the foreground was behind in these turns for longer than a switch settles.
+fn is_behind(pairs: &[Pair], recorded: &Recorded) -> bool {
+    let idle: Vec<_> = pairs.iter().map(|pair| (pair.idle.from, pair.idle.until)).collect();
+    recorded.within(&idle).p99_ms > BEHIND_MS
 }
 
 /// A window of turns.
 struct Taken {
-    pairs: Vec<Pair>,
+    /// Rests and stretches of turns, one after the other; a rest comes first and last.
+    stretches: Vec<Vec<Pair>>,
     recorded: Recorded,
     back_seconds: Option<f64>,
+}
+
+impl Taken {
+    fn rests(&self) -> Vec<Pair> {
+        self.stretches.iter().step_by(2).flatten().copied().collect()
+    }
+
+    fn turns(&self) -> Vec<Pair> {
+        self.stretches.iter().skip(1).step_by(2).flatten().copied().collect()
+    }
+
+    /// Each stretch of turns beside the rests before and after it. Of half a stretch the median says little.
+    fn beside_rests(&self) -> Vec<BesideRests> {
+        let triples = self.stretches.windows(3).step_by(2);
+        let beside = triples.filter_map(|triple| match triple {
+            [before, turns, after] if turns.len() > STRETCH / 2 => {
+                BesideRests::of(before, turns, after, &self.recorded)
+            }
+            _ => None,
+        });
+        beside.collect()
+    }
 }
 
 fn take_turns(
     store: &Store,
     doomed: &Doomed,
     load: Arrival,
-    until: Until,
+    longest: Duration,
 ) -> Result<Taken, String> {
     store.engine.reclaimer().pause(true);
-    let (mut pairs, mut ids) = (Vec::new(), Vec::new());
+    let (mut stretches, mut ids) = (Vec::new(), Vec::new());
     let measured = window::measure(store, load, |began| {
         let mut course = Course { store, doomed, began, back: None, ids: Vec::new() };
         let mut random = Random::new(load.seed);
-        let taken = course.take(until, &mut random);
+        let taken = course.take(longest, &mut random);
         ids = std::mem::take(&mut course.ids);
-        pairs = taken?;
+        stretches = taken?;
         Ok(Undone { gone: None, back: course.back })
     });
     store.engine.reclaimer().pause(false);
     wait_reclaimed(&store.engine, &ids)?;
     let (window, recorded) = measured?;
-    Ok(Taken { pairs, recorded, back_seconds: window.back_seconds })
+    Ok(Taken { stretches, recorded, back_seconds: window.back_seconds })
 }
 
 /// A window that goes on.
@@ -201,33 +219,45 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    /// Pairs until the end. Which turn of one comes first is drawn.
-    fn take(&mut self, until: Until, random: &mut Random) -> Result<Vec<Pair>, String> {
-        let cancels = matches!(until, Until::DiskBack(_));
-        let mut pairs = Vec::new();
-        while match until {
-            Until::DiskBack(longest) => self.back.is_none() && self.began.elapsed() < longest,
-            Until::Pairs(count) => pairs.len() < count,
-        } {
-            pairs.push(if random.below(2) == 0 {
-                Pair { idle: self.turn(false, false)?, cleanup: self.turn(true, cancels)? }
-            } else {
-                Pair { cleanup: self.turn(true, cancels)?, idle: self.turn(false, false)? }
-            });
+    /// Rests and stretches until the job, which is cancelled in the first turn of cleanup, is undone, or so much time has passed.
+    fn take(&mut self, longest: Duration, random: &mut Random) -> Result<Vec<Vec<Pair>>, String> {
+        let mut stretches = vec![self.rest(random)?];
+        while self.back.is_none() && self.began.elapsed() < longest {
+            let mut pairs = Vec::new();
+            while self.back.is_none() && pairs.len() < STRETCH {
+                pairs.push(self.pair(true, random)?);
+            }
+            // The last turn of cleanup ends with the cleanup. If that was soon it says little, and if not the idle one is as long.
+            for pair in &mut pairs {
+                pair.idle.until = pair.idle.until.min(pair.idle.from + pair.cleanup.length());
+            }
+            pairs.retain(|pair| pair.cleanup.length() >= COUNTS / 2);
+            stretches.push(pairs);
+            stretches.push(self.rest(random)?);
         }
-        // The last turn of cleanup ends with the cleanup. If that was soon it says little, and if not the idle one is as long.
-        for pair in &mut pairs {
-            pair.idle.until = pair.idle.until.min(pair.idle.from + pair.cleanup.length());
-        }
-        pairs.retain(|pair| pair.cleanup.length() >= COUNTS / 2);
-        Ok(pairs)
+        Ok(stretches)
     }
 
-    fn turn(&mut self, cleans: bool, cancels: bool) -> Result<Turn, String> {
+    fn rest(&mut self, random: &mut Random) -> Result<Vec<Pair>, String> {
+        self.store.engine.reclaimer().pause(true);
+        self.wait_until(self.began.elapsed() + REST_SETTLES);
+        (0..REST).map(|_| self.pair(false, random)).collect()
+    }
+
+    /// Which turn comes first is drawn.
+    fn pair(&mut self, cleans: bool, random: &mut Random) -> Result<Pair, String> {
+        Ok(if random.below(2) == 0 {
+            Pair { idle: self.turn(false)?, cleanup: self.turn(cleans)? }
+        } else {
+            Pair { cleanup: self.turn(cleans)?, idle: self.turn(false)? }
+        })
+    }
+
+    fn turn(&mut self, cleans: bool) -> Result<Turn, String> {
         self.store.engine.reclaimer().pause(!cleans);
         let switched = self.began.elapsed();
         let mut from = switched + SETTLES;
-        if cancels && self.ids.is_empty() {
+        if cleans && self.ids.is_empty() {
             // The cancel itself counts: the first turn of cleanup begins with it.
             from = switched;
             self.ids = condemn(&self.store.engine, self.doomed.owner)?;
@@ -241,8 +271,7 @@ impl Course<'_> {
         Ok(Turn { from, until, freed })
     }
 
-    /// Looks at what is left all the while, in turns of both kinds: looking costs something, too. In a control nothing comes back: the
-    /// job is there still, or gone since another window.
+    /// Looks at what is left all the while, in turns of both kinds and in rests: looking costs something, too.
     fn wait_until(&mut self, end: Duration) {
         while self.began.elapsed() < end {
             std::thread::sleep(BACK_EVERY);

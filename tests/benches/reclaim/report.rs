@@ -215,8 +215,12 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
         let windows = line(&|percentile| spread(of.of_windows(percentile)));
         lines.push(format!("{:<NAME$}{windows}", format!("  {} windows", of.count())));
     }
-    let over = line(&|percentile| spread(undos.idle_over(control, percentile)));
-    lines.push(format!("{:<NAME$}{over}", "idle turns over control's"));
+    let [idle, cleaning] = [0, 1].map(|side: usize| {
+        line(&|percentile| spread(undos.over_rests(percentile).get(side).copied().flatten()))
+    });
+    lines.push(format!("{} stretches of turns over the rests beside them", undos.stretches()));
+    lines.push(format!("{:<NAME$}{idle}", "  idle turns"));
+    lines.push(format!("{:<NAME$}{cleaning}", "  turns of cleanup"));
     lines.push(format!(
         "{} in a second of cleanup; {:.1} % of what was freed went in idle turns; the host took {:.1} %",
         megabytes(undos.rate()),
@@ -225,7 +229,7 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     ));
     if cleanup.aside > 0 {
         lines.push(format!(
-            "set aside: {} undos, in whose control the foreground fell behind",
+            "set aside: {} undos, in whose rests the foreground was behind",
             cleanup.aside
         ));
     }

@@ -4,8 +4,9 @@
 //! minutes. Two windows of half a minute therefore differ by about as much as two turns of a third of a second do, and of the second kind there
 //! are eighty in the undo of a large job. So many pairs tell a tenth, where ten pairs of whole windows do not.
 //!
-//! What cleanup does to the turns after it would be in both sides of each pair. So idle turns beside cleanup are compared with those of
-//! a window without any, too, and must not be slower by more than chance. Windows are few, so that only tells if it is much.
+//! What cleanup does to the turns after it would be in both sides of each pair. So stretches of such turns are compared with the rests
+//! before and after them, too, in which nothing is cleaned up for some seconds ([`BesideRests`]): what is in idle turns beside cleanup
+//! and not in rests is the cleanup's. What lasts for longer than a rest would be in all three.
 
 use std::time::Duration;
 
@@ -77,9 +78,55 @@ impl Both {
     }
 }
 
+/// A stretch of turns beside the rests before and after it: ratios of medians over turns, by percentile. Rests count as one, by their
+/// geometric mean, so that what gets slower or faster all the while is in neither ratio.
+#[derive(Clone, Copy)]
+pub(super) struct BesideRests {
+    idle: [f64; 4],
+    cleanup: [f64; 4],
+}
+
+impl BesideRests {
+    /// `None` if one of the three has no turn.
+    pub(super) fn of(
+        before: &[Pair],
+        turns: &[Pair],
+        after: &[Pair],
+        recorded: &Recorded,
+    ) -> Option<Self> {
+        let latencies = |turns: Vec<&Turn>| -> Vec<Latency> {
+            turns.into_iter().map(|turn| recorded.within(&[(turn.from, turn.until)])).collect()
+        };
+        let rest = |pairs: &[Pair]| {
+            latencies(pairs.iter().flat_map(|pair| [&pair.idle, &pair.cleanup]).collect())
+        };
+        let (before, after) = (rest(before), rest(after));
+        let idle = latencies(turns.iter().map(|pair| &pair.idle).collect());
+        let cleanup = latencies(turns.iter().map(|pair| &pair.cleanup).collect());
+        let median_of = |latencies: &[Latency], percentile: Percentile| {
+            median(&latencies.iter().map(|latency| percentile.of(latency)).collect::<Vec<_>>())
+        };
+        let over_rests = |side: &[Latency], percentile: Percentile| {
+            let rests = median_of(&before, percentile)? * median_of(&after, percentile)?;
+            Some(median_of(side, percentile)? / rests.sqrt().max(1e-6))
+        };
+        let mut ratios = Self { idle: [0.0; 4], cleanup: [0.0; 4] };
+        for (at, percentile) in Percentile::ALL.into_iter().enumerate() {
+            *ratios.idle.get_mut(at)? = over_rests(&idle, percentile)?;
+            *ratios.cleanup.get_mut(at)? = over_rests(&cleanup, percentile)?;
+        }
+        Some(ratios)
+    }
+
+    fn to_json(self) -> Value {
+        json!({ "idle_over_rests": self.idle, "cleanup_over_rests": self.cleanup })
+    }
+}
+
 /// One window of turns.
 pub(super) struct Trial {
     pairs: Vec<Both>,
+    beside_rests: Vec<BesideRests>,
     whole: Both,
     pub(super) course: Course,
     /// Seconds from which and until which the turns of cleanup count, in order.
@@ -105,12 +152,19 @@ impl Trials {
         Self { trials: Vec::new(), seed }
     }
 
-    /// Adds a window of at least one pair, with when the disk was back.
-    pub(super) fn add(&mut self, pairs: &[Pair], recorded: &Recorded, back: Option<f64>) {
+    /// Adds turns of a window, at least one pair, with when the disk was back.
+    pub(super) fn add(
+        &mut self,
+        pairs: &[Pair],
+        beside_rests: Vec<BesideRests>,
+        recorded: &Recorded,
+        back: Option<f64>,
+    ) {
         let freed = |of: fn(&Pair) -> &Turn| pairs.iter().map(|pair| of(pair).freed).sum();
         let seconds = |turn: &Turn| (turn.from.as_secs_f64(), turn.until.as_secs_f64());
         self.trials.push(Trial {
             pairs: pairs.chunks(1).map(|pair| Both::of(pair, recorded)).collect(),
+            beside_rests,
             whole: Both::of(pairs, recorded),
             course: recorded.course(),
             cleanup: pairs.iter().map(|pair| seconds(&pair.cleanup)).collect(),
@@ -180,12 +234,21 @@ impl Trials {
         median(&self.trials.iter().map(|trial| trial.stolen).collect::<Vec<_>>()).unwrap_or(0.0)
     }
 
-    /// Idle turns of these windows over those of others, window by window.
-    pub(super) fn idle_over(&self, others: &Self, percentile: Percentile) -> Option<Interval> {
-        let of = |trial: &Trial| percentile.of(&trial.whole.idle).max(1e-6);
-        let pairs = self.trials.iter().zip(&others.trials);
-        let ratios: Vec<f64> = pairs.map(|(one, other)| of(one) / of(other)).collect();
-        bootstrap_median(&ratios, self.seed)
+    /// The median ratio over all stretches of idle turns, and of turns of cleanup, to the rests beside them; resampled by windows.
+    pub(super) fn over_rests(&self, percentile: Percentile) -> [Option<Interval>; 2] {
+        let of = |side: fn(&BesideRests) -> &[f64; 4]| {
+            let at = Percentile::ALL.iter().position(|one| *one == percentile);
+            let ratio = |beside: &BesideRests| side(beside).get(at?).copied();
+            let of_window = |trial: &Trial| trial.beside_rests.iter().filter_map(ratio).collect();
+            let groups: Vec<Vec<f64>> = self.trials.iter().map(of_window).collect();
+            bootstrap_median_of_groups(&groups, self.seed)
+        };
+        [of(|beside| &beside.idle), of(|beside| &beside.cleanup)]
+    }
+
+    /// Stretches that are beside rests.
+    pub(super) fn stretches(&self) -> usize {
+        self.trials.iter().map(|trial| trial.beside_rests.len()).sum()
     }
 
     /// Median milliseconds of idle turns and of turns of cleanup.
@@ -215,6 +278,7 @@ impl Trials {
             json!({
                 "whole": trial.whole.to_json(),
                 "pairs": trial.pairs.iter().map(|pair| pair.to_json()).collect::<Vec<_>>(),
+                "stretches": trial.beside_rests.iter().map(|beside| beside.to_json()).collect::<Vec<_>>(),
                 "disk_back_seconds": trial.back_seconds,
                 "bytes_freed_in_idle_turns": trial.freed_idle,
                 "bytes_freed_in_turns_of_cleanup": trial.freed,
