@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Sizes of the doomed job in MB (10^6 bytes); half of it is in when it is cancelled [1024,10240]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     size_mb: Vec<u64>,
-    /// Pairs of an idle window and one with an undo, for each strategy and size [10]
+    /// Pairs of an idle window and one with an undo, for each strategy and size; windows of imports [10]
     #[arg(long)]
     pairs: Option<usize>,
     /// Pairs of a turn of cleanup and an idle one, for each size: so many undos as it takes, and no less than there are pairs [1200]
@@ -77,16 +77,16 @@ pub(super) struct Arguments {
     /// Bytes of a row's value [200]
     #[arg(long)]
     value_bytes: Option<usize>,
-    /// A third of the length of a window beside an import [3000]
+    /// A sixth of the length of a stretch of import [3000]
     #[arg(long)]
     idle_ms: Option<u64>,
     /// The least length of a window with an undo [2000]
     #[arg(long)]
     window_ms: Option<u64>,
-    /// The greatest length of a window with an undo [60; 180 for jobs above 2 GB]
+    /// The greatest length of a window with an undo, a fourth of that in turns [60; 180 for jobs above 2 GB]
     #[arg(long, value_name = "SECONDS")]
     cap: Option<u64>,
-    /// A part with pairs, turns or rounds begins none after so many minutes; what it has by then is its result
+    /// A part with pairs or turns begins none after so many minutes; what it has by then is its result
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
     /// Cancels of a job that writes at full speed [120]
@@ -101,7 +101,7 @@ pub(super) struct Arguments {
     /// Size of the CSV file that is imported, in MB [512]
     #[arg(long)]
     csv_mb: Option<u64>,
-    /// Trials without a foreground, of each kind [5]
+    /// Trials without a foreground, of each kind; three times as many of imports [5]
     #[arg(long)]
     trials: Option<usize>,
     /// Imports that are cancelled in a row [20000]

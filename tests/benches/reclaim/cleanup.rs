@@ -34,12 +34,21 @@ pub(super) const BEHIND_MS: f64 = SETTLES.as_millis() as f64;
 /// A pair of turns.
 const PAIR: Duration = COUNTS.saturating_add(SETTLES).saturating_mul(2);
 
-/// Pairs of a stretch of turns, and of a rest.
+/// Pairs of a stretch of turns.
 const STRETCH: usize = 12;
-const REST: usize = 6;
 
-/// The part of a rest that counts for nothing: what a stretch left is over by then, unless it lasts for longer.
-const REST_SETTLES: Duration = Duration::from_secs(2);
+/// How long nothing is cleaned up between stretches.
+#[derive(Clone, Copy)]
+struct Rest {
+    /// Counts for nothing: what a stretch left is over by then, unless it lasts for longer.
+    settles: Duration,
+    pairs: usize,
+}
+
+impl Rest {
+    const USUAL: Self = Self { settles: Duration::from_secs(2), pairs: 6 };
+    const SHORT: Self = Self { settles: Duration::from_millis(200), pairs: 1 };
+}
 
 /// Bytes that go in a second of cleanup at least, for a guess of how long a window is.
 const GUESS_PER_SECOND: u64 = 32 << 20;
@@ -52,7 +61,7 @@ pub(super) struct Cleanup {
     pub(super) undos: Trials,
     /// Turns in the rests of the same windows, with nothing to clean up in either of a pair.
     pub(super) control: Trials,
-    /// Undos that do not count, because the foreground was behind in their rests.
+    /// Undos that do not count, because the foreground was behind before them.
     pub(super) aside: usize,
 }
 
@@ -97,16 +106,18 @@ impl Cleanup {
             };
             store.settle(plan.quiet)?;
             // Reclaim is paused for most of the time.
-            let window = take_turns(store, &doomed, load, plan.window_max(size_mb) * 4)?;
+            let rest = if plan.smoke { Rest::SHORT } else { Rest::USUAL };
+            let window = take_turns(store, &doomed, load, rest, plan.window_max(size_mb) * 4)?;
             strategy.tidy(store, &doomed)?;
             let (undo, rests) = (window.turns(), window.rests());
             if undo.is_empty() || rests.is_empty() {
                 // Too short for a turn: there is nothing to compare.
                 break;
             }
-            // Whoever is behind for longer than a switch settles is behind in turns of both kinds, and they are alike. What the undo
-            // was like is not looked at: what a stretch of it left is worked off when a rest begins to count.
-            if is_behind(&rests, &window.recorded) && !plan.smoke {
+            // Whoever is behind for longer than a switch settles is behind in turns of both kinds, and they are alike. The undo has no
+            // part in it: the first rest is before the cancel.
+            let before = window.stretches.first().map(Vec::as_slice).unwrap_or_default();
+            if is_behind(before, &window.recorded) && !plan.smoke {
                 cleanup.aside += 1;
                 if cleanup.aside > plan.pairs * plan.again {
                     break;
@@ -132,8 +143,8 @@ impl Cleanup {
             "turn_seconds": COUNTS.as_secs_f64(),
             "settles_seconds": SETTLES.as_secs_f64(),
             "stretch_pairs": STRETCH,
-            "rest_pairs": REST,
-            "rest_settles_seconds": REST_SETTLES.as_secs_f64(),
+            "rest_pairs": Rest::USUAL.pairs,
+            "rest_settles_seconds": Rest::USUAL.settles.as_secs_f64(),
             "set_aside": self.aside,
             "undos": self.undos.to_json(),
             "control": self.control.to_json(),
@@ -145,7 +156,8 @@ impl Cleanup {
 fn window_guess(bytes: u64) -> Duration {
     let seconds = bytes as f64 / GUESS_PER_SECOND as f64;
     let stretches = 1.0 + seconds / (COUNTS + SETTLES).as_secs_f64() / STRETCH as f64;
-    let stretch = PAIR.as_secs_f64() * (STRETCH + REST) as f64 + REST_SETTLES.as_secs_f64();
+    let Rest { settles, pairs } = Rest::USUAL;
+    let stretch = PAIR.as_secs_f64() * (STRETCH + pairs) as f64 + settles.as_secs_f64();
     Duration::from_secs_f64(stretches * stretch)
 }
 
@@ -189,14 +201,16 @@ fn take_turns(
     store: &Store,
     doomed: &Doomed,
     load: Arrival,
+    rest: Rest,
     longest: Duration,
 ) -> Result<Taken, String> {
     store.engine.reclaimer().pause(true);
     let (mut stretches, mut ids) = (Vec::new(), Vec::new());
     let measured = window::measure(store, load, |began| {
-        let mut course = Course { store, doomed, began, back: None, ids: Vec::new() };
-        let mut random = Random::new(load.seed);
-        let taken = course.take(longest, &mut random);
+        let random = Random::new(load.seed);
+        let (back, none) = (None, Vec::new());
+        let mut course = Course { store, doomed, began, rest, random, back, ids: none };
+        let taken = course.take(longest);
         ids = std::mem::take(&mut course.ids);
         stretches = taken?;
         Ok(Undone { gone: None, back: course.back })
@@ -212,6 +226,8 @@ struct Course<'a> {
     store: &'a Store,
     doomed: &'a Doomed,
     began: Instant,
+    rest: Rest,
+    random: Random,
     /// When the disk was back.
     back: Option<Duration>,
     /// What is condemned.
@@ -220,12 +236,13 @@ struct Course<'a> {
 
 impl Course<'_> {
     /// Rests and stretches until the job, which is cancelled in the first turn of cleanup, is undone, or so much time has passed.
-    fn take(&mut self, longest: Duration, random: &mut Random) -> Result<Vec<Vec<Pair>>, String> {
-        let mut stretches = vec![self.rest(random)?];
+    fn take(&mut self, longest: Duration) -> Result<Vec<Vec<Pair>>, String> {
+        let mut stretches = vec![self.rest()?];
+        let longest = self.began.elapsed() + longest;
         while self.back.is_none() && self.began.elapsed() < longest {
             let mut pairs = Vec::new();
             while self.back.is_none() && pairs.len() < STRETCH {
-                pairs.push(self.pair(true, random)?);
+                pairs.push(self.pair(true)?);
             }
             // The last turn of cleanup ends with the cleanup. If that was soon it says little, and if not the idle one is as long.
             for pair in &mut pairs {
@@ -233,20 +250,20 @@ impl Course<'_> {
             }
             pairs.retain(|pair| pair.cleanup.length() >= COUNTS / 2);
             stretches.push(pairs);
-            stretches.push(self.rest(random)?);
+            stretches.push(self.rest()?);
         }
         Ok(stretches)
     }
 
-    fn rest(&mut self, random: &mut Random) -> Result<Vec<Pair>, String> {
+    fn rest(&mut self) -> Result<Vec<Pair>, String> {
         self.store.engine.reclaimer().pause(true);
-        self.wait_until(self.began.elapsed() + REST_SETTLES);
-        (0..REST).map(|_| self.pair(false, random)).collect()
+        self.wait_until(self.began.elapsed() + self.rest.settles);
+        (0..self.rest.pairs).map(|_| self.pair(false)).collect()
     }
 
     /// Which turn comes first is drawn.
-    fn pair(&mut self, cleans: bool, random: &mut Random) -> Result<Pair, String> {
-        Ok(if random.below(2) == 0 {
+    fn pair(&mut self, cleans: bool) -> Result<Pair, String> {
+        Ok(if self.random.below(2) == 0 {
             Pair { idle: self.turn(false)?, cleanup: self.turn(cleans)? }
         } else {
             Pair { cleanup: self.turn(cleans)?, idle: self.turn(false)? }

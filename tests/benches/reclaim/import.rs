@@ -1,14 +1,16 @@
 //! An import beside a foreground, and an import alone.
 //!
-//! Each round has three windows of equal length: idle, idle again (the control: two idle windows must agree), and
-//! one in which an import runs from its first moment on. Equal, because a long window meets more of what a noisy
-//! machine does than a short one. Alone, imports with the governor's feedback and without it take turns.
+//! A window is one load of the foreground with one import beside it that is paused and resumed, as `PAUSE JOB` does: stretches in which it runs, and
+//! idle ones of the same length before, after and between them. Each stretch of import is compared with the two idle ones beside it, by
+//! their geometric mean, so that a foreground that gets slower or faster with the age of its window is in no ratio; and the idle one after it with the
+//! one before, which is the control. What an import leaves for longer than an idle stretch takes to settle would be in all of them but the first.
+//! Alone, imports with the governor's feedback and without it take turns.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cairn_engine::OwnerId;
-use cairn_tests::bench::statistics::{Interval, bootstrap_median, median};
+use cairn_tests::bench::statistics::{Interval, bootstrap_median_of_groups, median};
 use serde_json::{Value, json};
 
 use crate::arguments::{MB, Plan};
@@ -21,11 +23,15 @@ use crate::sql::Sql;
 use crate::store::make_table;
 use crate::waits::Waits;
 
-/// The import's window has so many lengths of an idle window elsewhere.
-const LENGTH: u32 = 3;
+/// A stretch has so many times `--idle-ms`: an import that resumes reads again what it had not yet ingested when it was paused, up to 32 MiB, and
+/// in nine seconds at the least that it gets it would ingest nothing.
+const LENGTH: u32 = 6;
 
-/// Rounds for each pair of elsewhere: one takes half a minute.
-const ROUNDS: usize = 3;
+/// Stretches of import in a window.
+const STRETCHES: u32 = 2;
+
+/// Imports alone, of each kind, for each trial of elsewhere.
+const TRIALS: usize = 3;
 
 /// For which nobody may have worked before imports run alone.
 const REST: Duration = Duration::from_secs(3);
@@ -33,48 +39,71 @@ const REST: Duration = Duration::from_secs(3);
 /// How often to look whether an import has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// One round beside the foreground.
-struct Round {
-    idle: Latency,
-    again: Latency,
+/// A stretch of import, and the idle ones before and after it.
+#[derive(Clone, Copy)]
+struct Stretch {
+    before: Latency,
     import: Latency,
-    /// Of the CSV file, in bytes per second.
-    import_rate: f64,
-    governor: Value,
+    after: Latency,
 }
 
-impl Round {
+impl Stretch {
     /// Beside an import over idle.
     fn ratio(&self, percentile: Percentile) -> f64 {
-        percentile.of(&self.import) / percentile.of(&self.idle).max(1e-6)
+        let idle = percentile.of(&self.before) * percentile.of(&self.after);
+        percentile.of(&self.import) / idle.sqrt().max(1e-6)
     }
 
+    /// Idle after an import over idle before it.
+    fn again(&self, percentile: Percentile) -> f64 {
+        percentile.of(&self.after) / percentile.of(&self.before).max(1e-6)
+    }
+
+    fn to_json(self) -> Value {
+        json!({
+            "idle_before": self.before.to_json(),
+            "import": self.import.to_json(),
+            "idle_after": self.after.to_json(),
+        })
+    }
+}
+
+/// One window beside the foreground.
+struct Window {
+    stretches: Vec<Stretch>,
+    /// Of the CSV file, in bytes per second of import.
+    import_rate: f64,
+    /// What the governor said at the end of the last stretch of import.
+    governor: Value,
+    stolen: f64,
+}
+
+impl Window {
     fn to_json(&self) -> Value {
         json!({
-            "idle": self.idle.to_json(),
-            "idle_again": self.again.to_json(),
-            "import": self.import.to_json(),
+            "stretches": self.stretches.iter().map(|stretch| stretch.to_json()).collect::<Vec<_>>(),
             "import_bytes_per_second": self.import_rate,
             "governor": self.governor,
+            "stolen": self.stolen,
         })
     }
 }
 
 /// Everything about running imports.
 pub(super) struct Imports {
-    rounds: Vec<Round>,
+    windows: Vec<Window>,
     /// Bytes of CSV per second of imports alone: with the feedback, and without.
     governed: Vec<f64>,
     ungoverned: Vec<f64>,
     /// Operations per second that the foreground was offered.
     pub(super) rate: f64,
     /// What is not counted, because the host took too much.
-    aside: Vec<Round>,
+    aside: Vec<Window>,
     seed: u64,
 }
 
 impl Imports {
-    /// Runs the rounds and the imports alone.
+    /// Runs the windows and the imports alone.
     ///
     /// # Errors
     /// A storage error, or an import that fails.
@@ -83,9 +112,8 @@ impl Imports {
         plan: &Plan,
         progress: &Progress,
     ) -> Result<Self, String> {
-        let rounds = plan.pairs * ROUNDS;
-        let trials = plan.trials * ROUNDS;
-        progress.begin("import", rounds + 2 * trials);
+        let trials = plan.trials * TRIALS;
+        progress.begin("import", plan.pairs + 2 * trials);
         progress.say("writing a CSV file, making a table");
         let sql = Sql::make(&folder.join("import"), plan.cache_bytes, plan.csv_bytes, plan.seed)?;
         let owner = OwnerId::from_raw(1);
@@ -94,25 +122,24 @@ impl Imports {
         let rate =
             foreground::peak(engine, &table, plan.threads, plan.peak, plan.seed)? * plan.load;
         let mut imports = Self {
-            rounds: Vec::new(),
+            windows: Vec::new(),
             governed: Vec::new(),
             ungoverned: Vec::new(),
             rate,
             aside: Vec::new(),
             seed: plan.seed,
         };
-        let mut retries = Retries::new(rounds, plan.again);
+        let mut retries = Retries::new(plan.pairs, plan.again);
         let began = Instant::now();
-        while imports.rounds.len() < rounds && !plan.is_over(began) {
-            let number = imports.rounds.len();
-            progress.say(&format!("round {}", number + 1));
-            let round = imports.round(&sql, &table, plan, number as u64).await?;
-            let windows = [&round.idle, &round.again, &round.import];
-            if retries.accepts(windows.map(|window| window.stolen)) {
-                imports.rounds.push(round);
+        while imports.windows.len() < plan.pairs && !plan.is_over(began) {
+            let number = imports.windows.len();
+            progress.say(&format!("window {}", number + 1));
+            let window = imports.window(&sql, &table, plan, number as u64).await?;
+            if retries.accepts([window.stolen]) {
+                imports.windows.push(window);
                 progress.step();
             } else {
-                imports.aside.push(round);
+                imports.aside.push(window);
             }
         }
         // The governor must have forgotten the foreground, or the first import would still give way to it.
@@ -129,53 +156,84 @@ impl Imports {
         Ok(imports)
     }
 
-    async fn round(
-        &mut self,
+    async fn window(
+        &self,
         sql: &Sql,
         table: &Table,
         plan: &Plan,
         number: u64,
-    ) -> Result<Round, String> {
-        let arrival = |part: u64, expected| Arrival {
-            threads: plan.threads,
-            rate: self.rate,
-            warmup: plan.warmup,
-            expected,
-            seed: plan.seed.wrapping_add((number * 3 + part) << 8),
-        };
-        let engine = sql.db.engine();
-        let length = plan.idle * LENGTH;
-        let mut idle = Vec::new();
-        for part in 0..2 {
-            sql.settle(plan.quiet).await?;
-            let load = Load::start(engine, table, arrival(part, plan.warmup + length));
-            tokio::time::sleep(plan.warmup + length).await;
-            idle.push(load.stop()?.latency());
-        }
+    ) -> Result<Window, String> {
+        let (engine, length) = (sql.db.engine(), plan.idle * LENGTH);
+        // What a paused import leaves in the queue of the disk is no idle foreground.
+        let settles = plan.idle * 2 / 3;
         sql.create("t").await?;
         sql.settle(plan.quiet).await?;
-        let load = Load::start(engine, table, arrival(2, plan.warmup + length));
+        let load = Load::start(
+            engine,
+            table,
+            Arrival {
+                threads: plan.threads,
+                rate: self.rate,
+                warmup: plan.warmup,
+                expected: plan.warmup + (length * 2 + settles) * (STRETCHES + 1),
+                seed: plan.seed.wrapping_add(number << 8),
+            },
+        );
         tokio::time::sleep(plan.warmup).await;
-        let began = Instant::now();
-        let id = sql.start_import("t").await?;
-        let is_over = async || {
-            let job = sql.db.jobs().get(id).await.map_err(|error| error.to_string())?;
-            Ok::<bool, String>(job.is_none_or(|job| job.state.is_terminal()))
+        let began = load.counts_from();
+        let idle = async || {
+            let from = began.elapsed();
+            tokio::time::sleep(length).await;
+            (from, began.elapsed())
         };
-        while began.elapsed() < length && !is_over().await? {
-            tokio::time::sleep(LOOK_EVERY).await;
+        let (mut idles, mut imports) = (vec![idle().await], Vec::new());
+        let (mut job, mut governor) = (None, Value::Null);
+        let mut is_over = false;
+        while imports.len() < STRETCHES as usize && !is_over {
+            let from = began.elapsed();
+            let id = match job {
+                None => sql.start_import("t").await?,
+                Some(id) => {
+                    sql.resume(id).await?;
+                    id
+                }
+            };
+            job = Some(id);
+            while began.elapsed() - from < length && !is_over {
+                tokio::time::sleep(LOOK_EVERY).await;
+                is_over = sql.job(id).await?.state.is_terminal();
+            }
+            governor = governed::status(engine);
+            if is_over {
+                sql.succeeded(id).await?;
+            } else {
+                sql.pause(id).await?;
+            }
+            imports.push((from, began.elapsed()));
+            tokio::time::sleep(settles).await;
+            idles.push(idle().await);
         }
-        let governor = governed::status(engine);
-        let read = sql.db.jobs().get(id).await.map_err(|error| error.to_string())?;
-        let seconds = began.elapsed().as_secs_f64();
-        let import = load.stop()?.latency();
-        let part = read.map_or(0.0, |job| job.fraction);
-        let import_rate = sql.csv_bytes as f64 * part / seconds;
-        sql.succeeded(id).await?;
+        let recorded = load.stop()?;
+        let mut import_rate = 0.0;
+        if let Some(id) = job {
+            let seconds = imports.iter().map(|(from, until)| (*until - *from).as_secs_f64());
+            import_rate = sql.csv_bytes as f64 * sql.job(id).await?.fraction / seconds.sum::<f64>();
+            sql.cancel(id).await?;
+        }
         sql.run("DROP TABLE t").await?;
-        let (idle, again) = (idle.first().copied(), idle.get(1).copied());
-        let (idle, again) = (idle.unwrap_or_default(), again.unwrap_or_default());
-        Ok(Round { idle, again, import, import_rate, governor })
+        let of = |part: &(Duration, Duration)| recorded.within(&[*part]);
+        let stretches = imports.iter().zip(idles.windows(2)).filter_map(|(import, idle)| {
+            // One that ended soon says little.
+            let (from, until) = import;
+            let [before, after] = idle else { return None };
+            (*until - *from >= length / 2).then(|| Stretch {
+                before: of(before),
+                import: of(import),
+                after: of(after),
+            })
+        });
+        let stretches = stretches.collect();
+        Ok(Window { stretches, import_rate, governor, stolen: recorded.stolen })
     }
 
     async fn alone(&mut self, sql: &Sql, plan: &Plan, governed: bool) -> Result<(), String> {
@@ -196,8 +254,14 @@ impl Imports {
         Ok(())
     }
 
-    pub(super) fn rounds(&self) -> usize {
-        self.rounds.len()
+    /// Stretches of import beside the foreground.
+    pub(super) fn stretches(&self) -> usize {
+        self.windows.iter().map(|window| window.stretches.len()).sum()
+    }
+
+    /// Windows that they are in.
+    pub(super) fn windows(&self) -> usize {
+        self.windows.iter().filter(|window| !window.stretches.is_empty()).count()
     }
 
     /// Imports alone, of each kind.
@@ -205,46 +269,54 @@ impl Imports {
         self.governed.len().min(self.ungoverned.len())
     }
 
-    /// An import beside the foreground over idle, and idle again over idle.
+    /// An import beside the foreground over idle, and idle again over idle: medians of stretches, resampled by windows.
     pub(super) fn ratios(&self, percentile: Percentile) -> [Option<Interval>; 2] {
-        let over_idle = |of: fn(&Round) -> &Latency| {
-            let ratio =
-                |round: &Round| percentile.of(of(round)) / percentile.of(&round.idle).max(1e-6);
-            bootstrap_median(&self.rounds.iter().map(ratio).collect::<Vec<_>>(), self.seed)
-        };
-        [over_idle(|round| &round.import), over_idle(|round| &round.again)]
+        let windows = [self.windows.as_slice()];
+        [
+            self.ratio(&windows, |stretch| stretch.ratio(percentile)),
+            self.ratio(&windows, |stretch| stretch.again(percentile)),
+        ]
     }
 
-    /// How many rounds were set aside, if any, and an import over idle of those and of all others.
+    fn ratio(&self, of: &[&[Window]], ratio: impl Fn(&Stretch) -> f64) -> Option<Interval> {
+        let of_window = |window: &Window| window.stretches.iter().map(&ratio).collect();
+        let groups: Vec<Vec<f64>> = of.iter().copied().flatten().map(of_window).collect();
+        bootstrap_median_of_groups(&groups, self.seed)
+    }
+
+    /// How many windows were set aside, if any, and an import over idle of those and of all others.
     pub(super) fn with_aside(&self, percentile: Percentile) -> Option<(usize, Option<Interval>)> {
-        let all = self.rounds.iter().chain(&self.aside).map(|round| round.ratio(percentile));
-        let all = bootstrap_median(&all.collect::<Vec<_>>(), self.seed);
+        let all = self.ratio(&[self.windows.as_slice(), self.aside.as_slice()], |stretch| {
+            stretch.ratio(percentile)
+        });
         (!self.aside.is_empty()).then_some((self.aside.len(), all))
     }
 
-    /// Median percentiles in milliseconds: idle, and beside an import.
-    pub(super) fn medians(&self, percentile: Percentile) -> [Option<f64>; 2] {
-        let median_of = |of: fn(&Round) -> &Latency| {
-            let values = self.rounds.iter().map(|round| percentile.of(of(round)));
-            median(&values.collect::<Vec<_>>())
-        };
-        [median_of(|round| &round.idle), median_of(|round| &round.import)]
+    fn all(&self) -> impl Iterator<Item = &Stretch> {
+        self.windows.iter().flat_map(|window| &window.stretches)
     }
 
-    /// What one of the slowest hundredth of the operations waited for, the mean of all rounds: idle, and beside an import.
-    pub(super) fn slowest(&self) -> [Waits; 2] {
-        let mean_of = |of: fn(&Round) -> &Latency| {
-            let sum =
-                self.rounds.iter().fold(Waits::default(), |sum, round| sum.plus(of(round).slowest));
-            sum.times(1.0 / self.rounds.len().max(1) as f32)
+    /// Median percentiles in milliseconds: idle before an import, and beside it.
+    pub(super) fn medians(&self, percentile: Percentile) -> [Option<f64>; 2] {
+        let median_of = |of: fn(&Stretch) -> &Latency| {
+            median(&self.all().map(|stretch| percentile.of(of(stretch))).collect::<Vec<_>>())
         };
-        [mean_of(|round| &round.idle), mean_of(|round| &round.import)]
+        [median_of(|stretch| &stretch.before), median_of(|stretch| &stretch.import)]
+    }
+
+    /// What one of the slowest hundredth of the operations waited for, the mean of all stretches: idle before an import, and beside it.
+    pub(super) fn slowest(&self) -> [Waits; 2] {
+        let mean_of = |of: fn(&Stretch) -> &Latency| {
+            let add = |sum: Waits, stretch: &Stretch| sum.plus(of(stretch).slowest);
+            self.all().fold(Waits::default(), add).times(1.0 / self.stretches().max(1) as f32)
+        };
+        [mean_of(|stretch| &stretch.before), mean_of(|stretch| &stretch.import)]
     }
 
     /// Median rates of imports in MB of CSV per second: beside the foreground, alone, alone without the
     /// governor's feedback.
     pub(super) fn rates_mb(&self) -> [Option<f64>; 3] {
-        let beside: Vec<f64> = self.rounds.iter().map(|round| round.import_rate).collect();
+        let beside: Vec<f64> = self.windows.iter().map(|window| window.import_rate).collect();
         [&beside, &self.governed, &self.ungoverned]
             .map(|rates| median(rates).map(|rate| rate / MB as f64))
     }
@@ -255,10 +327,10 @@ impl Imports {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let all = |rounds: &[Round]| rounds.iter().map(Round::to_json).collect::<Vec<_>>();
+        let all = |windows: &[Window]| windows.iter().map(Window::to_json).collect::<Vec<_>>();
         json!({
             "foreground_rate": self.rate,
-            "rounds": all(&self.rounds),
+            "windows": all(&self.windows),
             "set_aside": all(&self.aside),
             "alone_governed_bytes_per_second": self.governed,
             "alone_ungoverned_bytes_per_second": self.ungoverned,

@@ -113,8 +113,7 @@ impl Recorded {
             let next = self.stolen_at.partition_point(|moment| *moment < due - CALM_BEFORE);
             self.stolen_at.get(next).is_none_or(|moment| *moment > due + CALM_AFTER)
         };
-        let calm = self.samples.iter().filter(is_calm);
-        percentiles(calm.map(|sample| sample.latency).collect())
+        percentiles(self.samples.iter().filter(is_calm).copied().collect())
     }
 
     /// The latencies of the operations that were due in these parts of the window: from, until.
@@ -124,7 +123,7 @@ impl Recorded {
         let of_part = |(from, until): &(Duration, Duration)| {
             self.samples.get(place(*from)..place(*until)).unwrap_or_default()
         };
-        percentiles(parts.iter().flat_map(of_part).map(|sample| sample.latency).collect())
+        percentiles(parts.iter().flat_map(of_part).copied().collect())
     }
 
     /// Puts the samples in the order in which they were due.
@@ -141,19 +140,9 @@ impl Recorded {
             p99_ms: at(0.99),
             p999_ms: at(0.999),
             max_ms: histogram.max() as f64 / UNITS_PER_MS,
-            slowest: self.slowest(),
+            slowest: percentiles(self.samples.clone()).slowest,
             stolen: self.stolen,
         }
-    }
-
-    /// The mean of the slowest hundredth of the operations.
-    fn slowest(&self) -> Waits {
-        let mut samples: Vec<&Sample> = self.samples.iter().collect();
-        samples.sort_unstable_by_key(|sample| std::cmp::Reverse(sample.latency));
-        let count = samples.len().div_ceil(100);
-        let slowest = samples.iter().take(count);
-        let sum = slowest.fold(Waits::default(), |sum, sample| sum.plus(sample.waits));
-        sum.times(1.0 / count.max(1) as f32)
     }
 
     pub(super) fn course(&self) -> Course {
@@ -176,20 +165,24 @@ impl Recorded {
     }
 }
 
-/// Percentiles of latencies in tenths of a microsecond, and nothing else.
-fn percentiles(mut latencies: Vec<u32>) -> Latency {
-    latencies.sort_unstable();
+/// Of some operations of a window; of its host nothing.
+fn percentiles(mut samples: Vec<Sample>) -> Latency {
+    samples.sort_unstable_by_key(|sample| sample.latency);
     let at = |part: f64| {
-        let rank = (part * latencies.len() as f64).ceil() as usize;
-        latencies.get(rank.max(1) - 1).map_or(0.0, |units| f64::from(*units) / UNITS_PER_MS)
+        let rank = (part * samples.len() as f64).ceil() as usize;
+        samples.get(rank.max(1) - 1).map_or(0.0, |sample| f64::from(sample.latency) / UNITS_PER_MS)
     };
+    let count = samples.len().div_ceil(100);
+    let slowest = samples.iter().rev().take(count);
+    let sum = slowest.fold(Waits::default(), |sum, sample| sum.plus(sample.waits));
     Latency {
-        operations: latencies.len() as u64,
+        operations: samples.len() as u64,
         p50_ms: at(0.5),
         p99_ms: at(0.99),
         p999_ms: at(0.999),
         max_ms: at(1.0),
-        ..Latency::default()
+        slowest: sum.times(1.0 / count.max(1) as f32),
+        stolen: 0.0,
     }
 }
 

@@ -184,8 +184,7 @@ pub(super) fn turns(cleanup: &Cleanup, path: &Path) -> Result<(), String> {
         }
     }
     let middle = (LEFT + (WIDTH - LEFT) / 2) as i32;
-    let text =
-        "seconds from the beginning of the window; what is between two turns counts for neither";
+    let text = "seconds from the beginning of the window; longer parts without cleanup are rests, the control";
     foot.draw(&Text::new(text, (middle, 12), style(14, GREY, HPos::Center))).map_err(failed)?;
     root.present().map_err(failed)
 }

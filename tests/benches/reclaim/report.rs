@@ -12,6 +12,7 @@ use crate::pairs::{Calm, Pair, STALL_MS, Size};
 use crate::quiet::Quiet;
 use crate::results::Results;
 use crate::strategy::Strategy;
+use crate::turns::Side;
 use crate::window::Window;
 
 /// Width of the first column.
@@ -215,12 +216,15 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
         let windows = line(&|percentile| spread(of.of_windows(percentile)));
         lines.push(format!("{:<NAME$}{windows}", format!("  {} windows", of.count())));
     }
-    let [idle, cleaning] = [0, 1].map(|side: usize| {
-        line(&|percentile| spread(undos.over_rests(percentile).get(side).copied().flatten()))
-    });
     lines.push(format!("{} stretches of turns over the rests beside them", undos.stretches()));
-    lines.push(format!("{:<NAME$}{idle}", "  idle turns"));
-    lines.push(format!("{:<NAME$}{cleaning}", "  turns of cleanup"));
+    for (name, side) in [
+        ("  a rest over the one before", Side::Control),
+        ("  idle turns", Side::Idle),
+        ("  turns of cleanup", Side::Cleanup),
+    ] {
+        let ratios = line(&|percentile| spread(undos.over_rests(side, percentile)));
+        lines.push(format!("{name:<NAME$}{ratios}"));
+    }
     lines.push(format!(
         "{} in a second of cleanup; {:.1} % of what was freed went in idle turns; the host took {:.1} %",
         megabytes(undos.rate()),
@@ -229,7 +233,7 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     ));
     if cleanup.aside > 0 {
         lines.push(format!(
-            "set aside: {} undos, in whose rests the foreground was behind",
+            "set aside: {} undos, before which the foreground was behind",
             cleanup.aside
         ));
     }
@@ -312,7 +316,7 @@ fn imports(lines: &mut Vec<String>, imports: &Imports) {
     }
     if let Some((aside, all)) = imports.with_aside(Percentile::P99) {
         let all = crate::aims::ratio(all);
-        lines.push(format!("set aside: {aside} rounds, {}; p99 with them {all}", reason()));
+        lines.push(format!("set aside: {aside} windows, {}; p99 with them {all}", reason()));
     }
     let [beside, governed, ungoverned] =
         imports.rates_mb().map(|rate| format!("{:.0} MB/s", rate.unwrap_or(0.0)));

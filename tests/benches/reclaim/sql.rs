@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cairn_jobs::JobId;
+use cairn_jobs::{ControlOptions, JobId, JobView};
 use cairn_sql::{Answer, Database, DatabaseOptions, Session};
 use cairn_tests::Random;
 use futures::StreamExt as _;
@@ -83,6 +83,45 @@ impl Sql {
             .await?;
         let jobs = self.db.jobs().list().await.map_err(text)?;
         jobs.last().map(|job| job.id).ok_or_else(|| "the import is not listed".to_owned())
+    }
+
+    /// Pauses an import; returns when it has stopped, or has ended meanwhile.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub(super) async fn pause(&self, id: JobId) -> Result<(), String> {
+        let by = ControlOptions::by("benchmark");
+        self.db.jobs().pause(&[id], by).await.map_err(text)?;
+        self.db.jobs().wait(id).await.map(|_| ()).map_err(text)
+    }
+
+    /// Lets a paused import go on.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub(super) async fn resume(&self, id: JobId) -> Result<(), String> {
+        let by = ControlOptions::by("benchmark");
+        self.db.jobs().resume(&[id], by).await.map(|_| ()).map_err(text)
+    }
+
+    /// Cancels an import that may have ended, and waits for its end.
+    ///
+    /// # Errors
+    /// A storage error.
+    pub(super) async fn cancel(&self, id: JobId) -> Result<(), String> {
+        let by = ControlOptions::by("benchmark");
+        self.db.jobs().cancel(&[id], by).await.map_err(text)?;
+        let ended = self.db.jobs().wait_until(id, |job| job.state.is_terminal());
+        ended.await.map(|_| ()).map_err(text)
+    }
+
+    /// An import as it is now.
+    ///
+    /// # Errors
+    /// There is none of that id; a storage error.
+    pub(super) async fn job(&self, id: JobId) -> Result<JobView, String> {
+        let job = self.db.jobs().get(id).await.map_err(text)?;
+        job.ok_or_else(|| "the import is gone".to_owned())
     }
 
     /// Waits for the end of an import that must succeed.

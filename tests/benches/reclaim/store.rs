@@ -102,14 +102,14 @@ impl Store {
         disk::settle(&self.path)
     }
 
-    /// So that no compaction of the foreground's whole table comes in a window: memory is empty then, and of the four files that level 0
-    /// may have at most one is there. What is written in some minutes has room in the other two.
+    /// So that no compaction of the foreground's whole table comes in a window: memory and level 0 are empty then, and the fourth file
+    /// that begins one is written after nine minutes.
     fn begin_anew(&self) -> Result<(), String> {
         let Some(bulk) = self.db.cf_handle(Family::Bulk.name()) else { return Ok(()) };
         self.db.flush_cf(&bulk).map_err(text)?;
         let name = properties::num_files_at_level(0);
         let files = self.db.property_int_value_cf(&bulk, &name).map_err(text)?;
-        if files.is_some_and(|files| files > 1) {
+        if files.is_some_and(|files| files > 0) {
             let (lower, upper) = key::span_bounds(self.table.span.id);
             self.db.compact_range_cf(&bulk, Some(lower), Some(upper));
         }

@@ -79,11 +79,21 @@ impl Both {
 }
 
 /// A stretch of turns beside the rests before and after it: ratios of medians over turns, by percentile. Rests count as one, by their
-/// geometric mean, so that what gets slower or faster all the while is in neither ratio.
+/// geometric mean, so that what gets slower or faster all the while is in neither ratio. The control is the rest after over the one before.
 #[derive(Clone, Copy)]
 pub(super) struct BesideRests {
     idle: [f64; 4],
     cleanup: [f64; 4],
+    control: [f64; 4],
+}
+
+/// What of a stretch is compared with the rests beside it.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Idle,
+    Cleanup,
+    /// Neither: a rest with a rest.
+    Control,
 }
 
 impl BesideRests {
@@ -106,20 +116,23 @@ impl BesideRests {
         let median_of = |latencies: &[Latency], percentile: Percentile| {
             median(&latencies.iter().map(|latency| percentile.of(latency)).collect::<Vec<_>>())
         };
-        let over_rests = |side: &[Latency], percentile: Percentile| {
-            let rests = median_of(&before, percentile)? * median_of(&after, percentile)?;
-            Some(median_of(side, percentile)? / rests.sqrt().max(1e-6))
-        };
-        let mut ratios = Self { idle: [0.0; 4], cleanup: [0.0; 4] };
+        let mut ratios = Self { idle: [0.0; 4], cleanup: [0.0; 4], control: [0.0; 4] };
         for (at, percentile) in Percentile::ALL.into_iter().enumerate() {
-            *ratios.idle.get_mut(at)? = over_rests(&idle, percentile)?;
-            *ratios.cleanup.get_mut(at)? = over_rests(&cleanup, percentile)?;
+            let [before, after] = [median_of(&before, percentile)?, median_of(&after, percentile)?];
+            let rests = (before * after).sqrt().max(1e-6);
+            *ratios.idle.get_mut(at)? = median_of(&idle, percentile)? / rests;
+            *ratios.cleanup.get_mut(at)? = median_of(&cleanup, percentile)? / rests;
+            *ratios.control.get_mut(at)? = after / before.max(1e-6);
         }
         Some(ratios)
     }
 
     fn to_json(self) -> Value {
-        json!({ "idle_over_rests": self.idle, "cleanup_over_rests": self.cleanup })
+        json!({
+            "idle_over_rests": self.idle,
+            "cleanup_over_rests": self.cleanup,
+            "rest_after_over_before": self.control,
+        })
     }
 }
 
@@ -134,7 +147,7 @@ pub(super) struct Trial {
     /// Bytes that were freed in the part of idle turns that counts, and in that of the others.
     freed_idle: u64,
     freed: u64,
-    /// Until the disk was back, all turns together.
+    /// Until the disk was back, from the beginning of the window, rests and all.
     back_seconds: Option<f64>,
     /// The part of the processors' time that the machine's host gave to others.
     stolen: f64,
@@ -234,16 +247,25 @@ impl Trials {
         median(&self.trials.iter().map(|trial| trial.stolen).collect::<Vec<_>>()).unwrap_or(0.0)
     }
 
-    /// The median ratio over all stretches of idle turns, and of turns of cleanup, to the rests beside them; resampled by windows.
-    pub(super) fn over_rests(&self, percentile: Percentile) -> [Option<Interval>; 2] {
-        let of = |side: fn(&BesideRests) -> &[f64; 4]| {
-            let at = Percentile::ALL.iter().position(|one| *one == percentile);
-            let ratio = |beside: &BesideRests| side(beside).get(at?).copied();
-            let of_window = |trial: &Trial| trial.beside_rests.iter().filter_map(ratio).collect();
-            let groups: Vec<Vec<f64>> = self.trials.iter().map(of_window).collect();
-            bootstrap_median_of_groups(&groups, self.seed)
+    /// The median ratio over all stretches to the rests beside them; resampled by windows.
+    pub(super) fn over_rests(&self, side: Side, percentile: Percentile) -> Option<Interval> {
+        let at = Percentile::ALL.iter().position(|one| *one == percentile)?;
+        let ratio = |beside: &BesideRests| {
+            let ratios = match side {
+                Side::Idle => &beside.idle,
+                Side::Cleanup => &beside.cleanup,
+                Side::Control => &beside.control,
+            };
+            ratios.get(at).copied()
         };
-        [of(|beside| &beside.idle), of(|beside| &beside.cleanup)]
+        let of_window = |trial: &Trial| trial.beside_rests.iter().filter_map(ratio).collect();
+        let groups: Vec<Vec<f64>> = self.trials.iter().map(of_window).collect();
+        bootstrap_median_of_groups(&groups, self.seed)
+    }
+
+    /// Windows with stretches that are beside rests.
+    pub(super) fn windows_with_rests(&self) -> usize {
+        self.trials.iter().filter(|trial| !trial.beside_rests.is_empty()).count()
     }
 
     /// Stretches that are beside rests.
