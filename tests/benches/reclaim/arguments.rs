@@ -33,7 +33,7 @@ pub(super) enum Part {
 #[derive(Debug, Parser)]
 #[command(name = "reclaim", args_override_self = true)]
 pub(super) struct Arguments {
-    /// Tiny sizes and two pairs: shows within half a minute that the program works, and nothing else.
+    /// Tiny sizes and two pairs: shows within about a minute that the program works, and nothing else.
     #[arg(long)]
     smoke: bool,
     /// Where the stores are made (a folder that is removed at the end); the system's temporary folder
