@@ -83,7 +83,7 @@ pub(super) struct Arguments {
     /// The least length of a window with an undo [2000]
     #[arg(long)]
     window_ms: Option<u64>,
-    /// The greatest length of a window with an undo, a fourth of that in turns [60; 180 for jobs above 2 GB]
+    /// The greatest length of a window with an undo, four times that in turns [60; 180 for jobs above 2 GB]
     #[arg(long, value_name = "SECONDS")]
     cap: Option<u64>,
     /// A part with pairs or turns begins none after so many minutes; what it has by then is its result

@@ -67,22 +67,6 @@ impl Compared {
         }
         held(ratio.median <= limit)
     }
-
-    /// The same, but what may be on either side of the limit is void: for comparisons with a wide margin.
-    #[must_use]
-    pub fn clearly_at_most(&self, limit: f64) -> Verdict {
-        let verdict = self.at_most(limit);
-        match self.ratio {
-            Some(ratio) if ratio.low <= limit && limit < ratio.high => match verdict {
-                Verdict::Void(_) => verdict,
-                Verdict::Held | Verdict::Missed => Verdict::Void(format!(
-                    "{:.2} to {:.2} may be on either side of {limit:.2}",
-                    ratio.low, ratio.high
-                )),
-            },
-            _ => verdict,
-        }
-    }
 }
 
 /// Whether a value of so many samples is at most `limit`.
@@ -185,20 +169,6 @@ mod tests {
     fn a_ratio_is_judged_by_its_median() {
         assert_eq!(compared(1.1, (0.95, 1.05)).at_most(1.1), Verdict::Held);
         assert_eq!(compared(1.11, (0.95, 1.05)).at_most(1.1), Verdict::Missed);
-    }
-
-    #[test]
-    fn what_may_be_on_either_side_of_the_limit_is_not_clear() {
-        let ratio = |low, median, high| Compared {
-            ratio: Some(Interval { low, median, high }),
-            ..compared(1.0, (0.95, 1.05))
-        };
-        assert_eq!(ratio(1.2, 1.3, 1.4).clearly_at_most(1.5), Verdict::Held);
-        assert_eq!(ratio(1.6, 1.7, 1.8).clearly_at_most(1.5), Verdict::Missed);
-        assert!(is_void(&ratio(1.2, 1.3, 1.6).clearly_at_most(1.5)));
-        assert!(is_void(&ratio(1.4, 1.6, 1.7).clearly_at_most(1.5)));
-        let few = Compared { pairs: 9, ..ratio(1.2, 1.3, 1.6) };
-        assert_eq!(few.clearly_at_most(1.5), few.at_most(1.5));
     }
 
     #[test]
