@@ -132,7 +132,7 @@ pub(super) struct Plan {
     pub(super) cache_bytes: u64,
     /// For which the foreground runs as fast as it can before its peak is measured, and for which it is.
     pub(super) peak: (Duration, Duration),
-    /// For which the foreground runs before a window begins.
+    /// For which the foreground runs before a window begins: its table was likely compacted just before, and all of it is in the page cache.
     pub(super) warmup: Duration,
     pub(super) idle: Duration,
     pub(super) window_min: Duration,
@@ -192,7 +192,7 @@ impl Arguments {
             } else {
                 (STEADY, ms(None, 5000, 0))
             },
-            warmup: ms(None, 500, 100),
+            warmup: if small { ms(None, 0, 100) } else { STEADY },
             idle: ms(self.idle_ms, 3000, 300),
             window_min: ms(self.window_ms, 2000, 300),
             window_max: self.cap.map(Duration::from_secs),
