@@ -1,10 +1,12 @@
 // A disk for tests: power cuts by RocksDB's own fault-injection file system, a sync of
-// the MANIFEST or of a folder that fails once, and no hard links. An object file of its own, which only tests link.
+// the MANIFEST or of a folder that fails once, and no hard links; and one that counts how trash is cut.
+// An object file of its own, which only tests link.
 //
 // From the top: what keeps files in doubt, as in every store; what lets a sync
 // fail; the fault-injection file system, which ignores that syncs under it fail; one that
 // forgives; the real file system.
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -13,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "cutting.h"
 #include "keeping.h"
 #include "rocksdb/env.h"
 #include "rocksdb/options.h"
@@ -105,6 +108,66 @@ class ForgivingFileSystem final : public FileSystemWrapper {
   }
 };
 
+// What reached the disk of a file that was cut.
+struct Cuts {
+  uint64_t cuts = 0;
+  uint64_t syncs = 0;
+  // Since the last sync, and the most of it that there ever was.
+  uint64_t unsynced = 0;
+  uint64_t unsynced_max = 0;
+
+  void Cut(uint64_t bytes) {
+    ++cuts;
+    unsynced += bytes;
+    unsynced_max = std::max(unsynced_max, unsynced);
+  }
+};
+
+class CountedFile final : public FSWritableFileOwnerWrapper {
+ public:
+  CountedFile(std::unique_ptr<FSWritableFile>&& file, uint64_t size, Cuts* cuts)
+      : FSWritableFileOwnerWrapper(std::move(file)), size_(size), cuts_(cuts) {}
+
+  IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* dbg) override {
+    cuts_->Cut(size_ - size);
+    size_ = size;
+    return FSWritableFileOwnerWrapper::Truncate(size, options, dbg);
+  }
+
+  IOStatus Fsync(const IOOptions& options, IODebugContext* dbg) override {
+    ++cuts_->syncs;
+    cuts_->unsynced = 0;
+    return FSWritableFileOwnerWrapper::Fsync(options, dbg);
+  }
+
+ private:
+  uint64_t size_;
+  Cuts* cuts_;
+};
+
+class CountingFileSystem final : public FileSystemWrapper {
+ public:
+  CountingFileSystem(const std::shared_ptr<FileSystem>& target, Cuts* cuts)
+      : FileSystemWrapper(target), cuts_(cuts) {}
+
+  const char* Name() const override { return "CairnCountingFileSystem"; }
+
+  IOStatus ReopenWritableFile(const std::string& name, const FileOptions& options,
+                              std::unique_ptr<FSWritableFile>* file,
+                              IODebugContext* dbg) override {
+    uint64_t size = 0;
+    IOStatus status = FileSystemWrapper::GetFileSize(name, IOOptions(), &size, dbg);
+    if (status.ok()) {
+      status = FileSystemWrapper::ReopenWritableFile(name, options, file, dbg);
+    }
+    if (status.ok()) *file = std::make_unique<CountedFile>(std::move(*file), size, cuts_);
+    return status;
+  }
+
+ private:
+  Cuts* cuts_;
+};
+
 }  // namespace
 
 struct cairn_faulty_disk {
@@ -114,6 +177,31 @@ struct cairn_faulty_disk {
 };
 
 extern "C" {
+
+// Removes a file of the trash as RocksDB's file manager does: a chunk is cut, synced and closed, again and again, and
+// what is left is removed. `found` gets the cuts, the syncs, and the most bytes that were cut between two
+// syncs. 0 if that went well.
+int cairn_cut_trash(const char* path, uint64_t chunk_bytes, uint64_t step_bytes,
+                    uint64_t found[3]) {
+  Cuts cuts;
+  CuttingFileSystem disk(std::make_shared<CountingFileSystem>(FileSystem::Default(), &cuts));
+  disk.pace().Set(uint64_t{1} << 50, step_bytes, 0);
+  uint64_t left = 0;
+  IOStatus status = disk.GetFileSize(path, IOOptions(), &left, nullptr);
+  while (status.ok() && left > chunk_bytes) {
+    left -= chunk_bytes;
+    std::unique_ptr<FSWritableFile> file;
+    status = disk.ReopenWritableFile(path, FileOptions(), &file, nullptr);
+    if (status.ok()) status = file->Truncate(left, IOOptions(), nullptr);
+    if (status.ok()) status = file->Fsync(IOOptions(), nullptr);
+    if (status.ok()) status = file->Close(IOOptions(), nullptr);
+  }
+  if (status.ok()) status = disk.DeleteFile(path, IOOptions(), nullptr);
+  found[0] = cuts.cuts;
+  found[1] = cuts.syncs;
+  found[2] = cuts.unsynced_max;
+  return status.ok() ? 0 : 1;
+}
 
 // Never freed: a database may outlive everything else, and this is for tests.
 cairn_faulty_disk* cairn_faulty_disk_new(int loses) {

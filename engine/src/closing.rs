@@ -11,7 +11,10 @@
 //!
 //! Why nothing is closed once [`Gate::shut`] has returned: a thread counts itself before it looks whether the gate is shut, and the
 //! gate is shut before it looks at the count, all in one order (`SeqCst`). If the thread was first to do its first, the
-//! count is seen and waited for; if not, the thread sees that the gate is shut.
+//! count is seen and waited for; if not, the thread sees that the gate is shut. `closing_model_test.rs` runs this code
+//! under `shuttle`, and the other order, in which it finds who closes too late.
+//!
+//! The wait has an end ([`LOOKS`]): a process that shall go goes, even if it has to abort for it.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,46 +28,103 @@ use crate::ffi;
 /// How often the end of a process looks whether everybody is through.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Of all databases in this process.
-static GATE: Gate = Gate::new();
+/// So often it looks at most: half a minute, far longer than a database takes that does nothing any more.
+const LOOKS: usize = 30_000;
 
-/// What shares pass through when they are given up, until the process ends.
-struct Gate {
-    /// Threads that may be closing a database.
+/// Of all databases in this process.
+static GATE: Gate<Words> = Gate::new(Words::new());
+
+/// Who is within a gate, and whether it is shut: atomic words in production, `shuttle`'s in the model.
+pub(crate) trait Watch {
+    /// One more is within.
+    fn count(&self);
+    /// One less is.
+    fn discount(&self);
+    /// How many are.
+    fn within(&self) -> usize;
+    /// Marks it as shut.
+    fn mark_shut(&self);
+    /// Whether it is marked.
+    fn is_shut(&self) -> bool;
+    /// Lets the others go on for a moment.
+    fn wait(&self);
+}
+
+struct Words {
     within: AtomicUsize,
     is_shut: AtomicBool,
 }
 
-impl Gate {
+impl Words {
     const fn new() -> Self {
         Self { within: AtomicUsize::new(0), is_shut: AtomicBool::new(false) }
     }
+}
+
+impl Watch for Words {
+    fn count(&self) {
+        self.within.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn discount(&self) {
+        self.within.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn within(&self) -> usize {
+        self.within.load(Ordering::SeqCst)
+    }
+
+    fn mark_shut(&self) {
+        self.is_shut.store(true, Ordering::SeqCst);
+    }
+
+    fn is_shut(&self) -> bool {
+        self.is_shut.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self) {
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// What shares pass through when they are given up, until the process ends. Within it are threads that may be closing a database.
+pub(crate) struct Gate<W: Watch>(W);
+
+impl<W: Watch> Gate<W> {
+    /// One that is open.
+    pub(crate) const fn new(watch: W) -> Self {
+        Self(watch)
+    }
 
     /// Whether it is open. If so, [`Gate::leave`] has to follow.
-    fn enter(&self) -> bool {
-        self.within.fetch_add(1, Ordering::SeqCst);
-        let is_open = !self.is_shut.load(Ordering::SeqCst);
+    pub(crate) fn enter(&self) -> bool {
+        self.0.count();
+        let is_open = !self.0.is_shut();
         if !is_open {
             self.leave();
         }
         is_open
     }
 
-    fn leave(&self) {
-        self.within.fetch_sub(1, Ordering::SeqCst);
+    pub(crate) fn leave(&self) {
+        self.0.discount();
     }
 
-    /// Lets nobody in any more, and waits for those within.
-    fn shut(&self) {
-        self.is_shut.store(true, Ordering::SeqCst);
-        while self.within.load(Ordering::SeqCst) > 0 {
-            std::thread::sleep(LOOK_EVERY);
+    /// Lets nobody in any more, and waits for those within, for so many looks. Answers whether nobody is.
+    pub(crate) fn shut(&self, looks: usize) -> bool {
+        self.0.mark_shut();
+        for _ in 0..looks {
+            if self.0.within() == 0 {
+                return true;
+            }
+            self.0.wait();
         }
+        self.0.within() == 0
     }
 }
 
 extern "C" fn shut() {
-    GATE.shut();
+    GATE.shut(LOOKS);
 }
 
 /// A share of an open database. The last one that is given up closes it, but not once the process ends.
@@ -136,24 +196,30 @@ mod tests {
 
     #[test]
     fn the_end_waits_for_those_within_and_lets_nobody_in_after() {
-        let gate = Gate::new();
+        let gate = Gate::new(Words::new());
         assert!(gate.enter());
         std::thread::scope(|scope| {
             let (sender, ended) = mpsc::channel();
             let gate = &gate;
             scope.spawn(move || {
-                gate.shut();
-                sender.send(()).unwrap();
+                sender.send(gate.shut(LOOKS)).unwrap();
             });
-            while !gate.is_shut.load(Ordering::SeqCst) {
+            while !gate.0.is_shut() {
                 std::thread::yield_now();
             }
             assert!(!gate.enter(), "it is shut");
             assert!(ended.recv_timeout(Duration::from_millis(50)).is_err(), "somebody is within");
             gate.leave();
-            ended.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert!(ended.recv_timeout(Duration::from_secs(10)).unwrap());
         });
-        assert_eq!(gate.within.load(Ordering::SeqCst), 0);
+        assert_eq!(gate.0.within(), 0);
+    }
+
+    #[test]
+    fn a_close_that_does_not_end_is_not_waited_for_without_end() {
+        let gate = Gate::new(Words::new());
+        assert!(gate.enter());
+        assert!(!gate.shut(3), "somebody is within");
     }
 
     #[test]
@@ -182,7 +248,7 @@ mod tests {
         std::thread::spawn(move || {
             assert!(GATE.enter());
             sender.send(()).unwrap();
-            while !GATE.is_shut.load(Ordering::SeqCst) {
+            while !GATE.0.is_shut() {
                 std::thread::yield_now();
             }
             std::thread::sleep(Duration::from_millis(50));

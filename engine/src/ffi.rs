@@ -555,6 +555,31 @@ unsafe extern "C" {
     fn cairn_faulty_disk_unlinkable(disk: *mut RawFaultyDisk);
     fn cairn_faulty_disk_off(disk: *mut RawFaultyDisk);
     fn cairn_faulty_disk_on(disk: *mut RawFaultyDisk) -> c_int;
+    fn cairn_cut_trash(path: *const c_char, chunk: u64, step: u64, found: *mut u64) -> c_int;
+}
+
+/// How a file of RocksDB's trash reached the disk.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cuts {
+    pub(crate) cuts: u64,
+    pub(crate) syncs: u64,
+    /// The most that was cut between two syncs.
+    pub(crate) unsynced_max: u64,
+}
+
+/// Removes a file whose name ends with `.trash` as RocksDB's file manager does, in chunks of so many bytes, through the file
+/// system that cuts them in steps.
+#[cfg(test)]
+pub(crate) fn cut_trash(path: &Path, chunk_bytes: u64, step_bytes: u64) -> Cuts {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path has no zero");
+    let mut found = [0; 3];
+    // SAFETY: the path ends with a zero, and three numbers are written.
+    let failed =
+        unsafe { cairn_cut_trash(path.as_ptr(), chunk_bytes, step_bytes, found.as_mut_ptr()) };
+    assert_eq!(failed, 0, "the file is removed");
+    let [cuts, syncs, unsynced_max] = found;
+    Cuts { cuts, syncs, unsynced_max }
 }
 
 /// A disk under RocksDB that loses what was not synced, and on which a sync fails, when a test says so. Never freed.

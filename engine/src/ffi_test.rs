@@ -52,3 +52,21 @@ fn a_compaction_of_rocksdbs_own_that_was_ended_begins_again() {
     }
     panic!("no compaction was met while it ran");
 }
+
+#[test]
+fn trash_that_goes_in_small_steps_is_synced_every_four_mebibytes_of_it() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("000007.sst.trash");
+    let cut = |step_bytes| {
+        std::fs::File::create(&path).unwrap().set_len(40 * MIB).unwrap();
+        let cuts = cut_trash(&path, 16 * MIB, step_bytes);
+        assert!(!path.exists());
+        cuts
+    };
+    // Two chunks, and of the last eight MiB all but a step, which goes with the name.
+    assert_eq!(cut(MIB), Cuts { cuts: 39, syncs: 10, unsynced_max: 4 * MIB });
+    assert_eq!(cut(MIB / 4), Cuts { cuts: 159, syncs: 10, unsynced_max: 4 * MIB });
+    // A large step is one sync, and what is left is one step.
+    assert_eq!(cut(16 * MIB), Cuts { cuts: 2, syncs: 2, unsynced_max: 16 * MIB });
+}

@@ -44,6 +44,9 @@ mod claim;
 #[cfg(feature = "store")]
 mod closing;
 #[cfg(feature = "store")]
+#[cfg(test)]
+mod closing_model_test;
+#[cfg(feature = "store")]
 mod committer;
 #[cfg(feature = "store")]
 mod counter;

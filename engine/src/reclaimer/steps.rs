@@ -80,17 +80,17 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// The statements that still read the span, for people.
+    /// Who still reads the span, for people: statements, and jobs that read rows.
     pub(super) fn readers(&self) -> String {
         match self.readers {
             Some(Readers { count: 1, oldest }) => {
-                format!("a statement that has been reading for {} s", oldest.as_secs())
+                format!("a statement or job that has been reading for {} s", oldest.as_secs())
             }
             Some(Readers { count, oldest }) => {
                 let oldest = oldest.as_secs();
-                format!("{count} statements, of which one has been reading for {oldest} s")
+                format!("{count} statements or jobs, of which one has been reading for {oldest} s")
             }
-            None => "a statement that still reads it".to_owned(),
+            None => "a statement or job that still reads it".to_owned(),
         }
     }
 }

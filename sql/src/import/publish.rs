@@ -97,7 +97,10 @@ fn check_keys(
     let target = SpanRef { id: imported.id, family: SpanFamily::Bulk };
     let bounds =
         (Bound::Included(&imported.first_key[..]), Bound::Included(&imported.last_key[..]));
-    for span in table.all_spans() {
+    let spans = table.all_spans();
+    let ids: Vec<_> = spans.iter().map(|span| span.id).chain([target.id]).collect();
+    view.pin_only(&ids);
+    for span in spans {
         let mut rows = view.scan(span, bounds.0, bounds.1, false)?;
         let mut seen = 0_u64;
         while let Some((key, _)) = rows.next()? {
