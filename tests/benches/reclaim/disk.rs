@@ -1,5 +1,6 @@
 //! The disk as seen from outside of the store: blocks of files, the page cache, what threads read and wrote.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,14 +10,17 @@ use rustix::fs::{Advice, fadvise, syncfs};
 
 const BLOCK_BYTES: u64 = 512;
 
-/// Bytes allocated for a file; 0 if it is gone.
-pub(super) fn file_blocks(path: &Path) -> u64 {
-    std::fs::symlink_metadata(path).map_or(0, |meta| meta.blocks() * BLOCK_BYTES)
+/// Bytes allocated for files: once for those that have several of these names, and nothing for those that are gone.
+pub(super) fn blocks(paths: impl IntoIterator<Item = PathBuf>) -> u64 {
+    let found = paths.into_iter().filter_map(|path| std::fs::symlink_metadata(path).ok());
+    let mut counted = HashSet::new();
+    let once = found.filter(|meta| counted.insert((meta.dev(), meta.ino())));
+    once.map(|meta| meta.blocks() * BLOCK_BYTES).sum()
 }
 
 /// Bytes allocated for all files below a folder. Files that vanish meanwhile are gone.
 pub(super) fn folder_blocks(folder: &Path) -> u64 {
-    files_below(folder).iter().map(|path| file_blocks(path)).sum()
+    blocks(files_below(folder))
 }
 
 /// Every file below a folder; none if it is gone.

@@ -11,7 +11,7 @@ use cairn_engine::{
 };
 use cairn_tests::Random;
 
-use crate::disk::{file_blocks, folder_blocks};
+use crate::disk::{blocks, files_below};
 use crate::store::{
     Deletion, EPOCH, Store, condemn, file_path, files_of, ingest_rows, text, wait_reclaimed,
 };
@@ -221,9 +221,8 @@ impl Doomed {
 
     /// Bytes still allocated, trash and staged files included.
     pub(super) fn bytes_left(&self) -> u64 {
-        let left = |path: &PathBuf| file_blocks(path) + file_blocks(&trash_of(path));
-        let folders = self.folders.iter().map(|folder| folder_blocks(folder));
-        self.files.iter().map(left).sum::<u64>() + folders.sum::<u64>()
+        let files = self.files.iter().flat_map(|path| [path.clone(), trash_of(path)]);
+        blocks(files.chain(self.folders.iter().flat_map(|folder| files_below(folder))))
     }
 }
 
