@@ -3,7 +3,7 @@
 //! What is here, and why it cannot be had otherwise:
 //! - [`FileManager`]: paced file deletion in steps of our size (C++ shim, `shim/cutting.h`);
 //! - [`keep_files_in_doubt`]: a file system that removes no sorted file whose record may be read (shim);
-//! - `FaultyDisk`, for tests: RocksDB's fault-injection file system (`shim/faults.cc`);
+//! - `FaultyDisk`, for tests: RocksDB's fault-injection file system (`shim/faults.cc`), and `cut_trash`, which counts how trash goes;
 //! - [`lower_thread_priority`]: of one thread, not of the process (shim);
 //! - [`partition_by_prefix`]: the fixed-prefix SST partitioner;
 //! - [`uncache_dropped_files`] and [`rewrite_after_snapshots`]: options of a family;
