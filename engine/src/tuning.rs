@@ -180,7 +180,9 @@ impl Tuning {
         table.set_bloom_filter(10.0, false);
         table.set_format_version(5);
         table.set_cache_index_and_filter_blocks(true);
-        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // Filters and indexes of level 0 are kept as long as they are asked for, like all others. Pinned, they would stay after the file
+        // has been moved down as it is, as all of a job's are that writes row by row, and push out what the foreground asks for.
+        table.set_pin_l0_filter_and_index_blocks_in_cache(false);
         if matches!(family, Family::Rows | Family::Bulk) {
             table.set_block_size(16 << 10);
         }
@@ -214,6 +216,28 @@ mod tests {
     use crate::id::{Epoch, OwnerId, SpanFamily};
     use crate::open::{Engine, handle};
     use crate::record::ClaimKind;
+
+    #[test]
+    fn what_a_job_wrote_row_by_row_does_not_stay_in_the_block_cache_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::small(folder.path())).unwrap();
+        let what = ClaimKind::Span(SpanFamily::Rows);
+        let claim = engine.claim(OwnerId::from_raw(1), Epoch::from_raw(1), what).unwrap();
+        let span = claim.span().unwrap();
+        let cache = &engine.tuning().cache;
+        let (pinned, cached) = (cache.get_pinned_usage(), cache.get_usage());
+        for file in 0..8_u64 {
+            let mut batch = Batch::new();
+            for row in 0..1000_u64 {
+                batch.put_row(span, &(file * 1000 + row).to_be_bytes(), b"value");
+            }
+            engine.commit(batch, Sync::Yes).unwrap();
+            engine.flush(Family::Rows).unwrap();
+        }
+        let filters = cache.get_usage() - cached;
+        assert!(filters > 8 * 1000, "{filters} bytes: a filter has ten bits for each row");
+        assert_eq!(cache.get_pinned_usage(), pinned, "of {filters} bytes");
+    }
 
     #[test]
     fn what_a_job_wrote_is_not_rewritten_because_a_statement_ends() {

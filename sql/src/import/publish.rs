@@ -86,7 +86,7 @@ pub(super) fn publish(
 }
 
 /// Looks up the keys of the table's other spans in the imported one.
-fn check_keys(
+pub(super) fn check_keys(
     engine: &Engine,
     table: &TableDescriptor,
     imported: &BulkSpan,

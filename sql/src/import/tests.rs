@@ -222,6 +222,31 @@ async fn rows_that_others_wrote_meanwhile_stay_and_a_common_key_fails_the_import
 }
 
 #[tokio::test]
+async fn while_keys_are_looked_up_only_the_spans_of_the_table_are_held() {
+    let bench = Bench::new();
+    bench.file("t.csv", &bench::csv((1..=1000).filter(|key| *key != 500)));
+    let table = bench.table(TABLE);
+    let args = bench.plan(&table, &[], &["t.csv"], "skip=1", 0).unwrap().args;
+    let imported = bench.table(&TABLE.replace("t:", "imported:"));
+    let elsewhere = bench.table(&TABLE.replace("t:", "elsewhere:"));
+    for table in [&imported, &elsewhere] {
+        let job = bench.import(table, &["t.csv"], "skip=1").await;
+        assert_eq!(job.state, State::Succeeded, "{job:?}");
+    }
+    bench.insert(&table, 500);
+    let looked = std::cell::Cell::new(false);
+    let look = || {
+        bench.drop_table(&elsewhere);
+        assert!(bench.is_reclaimed(), "what was dropped elsewhere waits for the look");
+        looked.set(true);
+        Ok(())
+    };
+    bench.check_keys(args, &table, &imported, &look).unwrap();
+    assert!(looked.get());
+    bench.assert_clean().await;
+}
+
+#[tokio::test]
 async fn a_table_that_is_dropped_meanwhile_fails_the_import() {
     let bench = Bench::new();
     bench.file("t.csv", &bench::csv(1..=100));

@@ -56,6 +56,7 @@ const GUESS_PER_SECOND: u64 = 32 << 20;
 /// All undos of one size.
 pub(super) struct Cleanup {
     pub(super) size_mb: u64,
+    rest: Rest,
     /// Operations per second that the foreground was offered, by undo.
     pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
@@ -81,6 +82,7 @@ impl Cleanup {
         let bytes = size_mb * MB / 2;
         let mut cleanup = Self {
             size_mb,
+            rest: if plan.smoke { Rest::SHORT } else { Rest::USUAL },
             rates: Vec::new(),
             undos: Trials::new(plan.seed),
             control: Trials::new(plan.seed),
@@ -106,8 +108,8 @@ impl Cleanup {
             };
             store.settle(plan.quiet)?;
             // Reclaim is paused for most of the time.
-            let rest = if plan.smoke { Rest::SHORT } else { Rest::USUAL };
-            let window = take_turns(store, &doomed, load, rest, plan.window_max(size_mb) * 4)?;
+            let longest = plan.window_max(size_mb) * 4;
+            let window = take_turns(store, &doomed, load, cleanup.rest, longest)?;
             strategy.tidy(store, &doomed)?;
             let (undo, rests) = (window.turns(), window.rests());
             if undo.is_empty() || rests.is_empty() {
@@ -143,8 +145,8 @@ impl Cleanup {
             "turn_seconds": COUNTS.as_secs_f64(),
             "settles_seconds": SETTLES.as_secs_f64(),
             "stretch_pairs": STRETCH,
-            "rest_pairs": Rest::USUAL.pairs,
-            "rest_settles_seconds": Rest::USUAL.settles.as_secs_f64(),
+            "rest_pairs": self.rest.pairs,
+            "rest_settles_seconds": self.rest.settles.as_secs_f64(),
             "set_aside": self.aside,
             "undos": self.undos.to_json(),
             "control": self.control.to_json(),

@@ -190,7 +190,8 @@ impl Schedule {
             let late = began.saturating_sub(due);
             let before =
                 if ahead.is_zero() { waits.inherited(late) } else { Waits::of_waking(late) };
-            if due >= warmup && io_before.is_none() {
+            // Also of what was due before and is late: the process' counts begin then, too.
+            if began >= warmup && io_before.is_none() {
                 io_before = Some(Io::of_thread());
             }
             let is_update = !self.is_given_up() && worker.operate()?;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_engine::key::Direction;
 use cairn_engine::{
@@ -14,6 +14,8 @@ use cairn_jobs::{ControlOptions, JobId, JobView, Jobs, JobsOptions, NewJob, Stat
 
 use super::super::options::Options as ImportOptions;
 use super::super::plan::Planner;
+use super::super::publish::check_keys;
+use super::super::rows::Encoder;
 use super::super::{ImportArgs, ImportKind, Limits};
 use crate::ast::{Column, Import, ImportOption, Name, Place, Position, Text};
 use crate::catalog::{Catalog, NewColumn, NewTable, TableDescriptor};
@@ -255,6 +257,33 @@ impl Bench {
             }
         }
         self.engine.commit(batch, Sync::Yes).unwrap();
+    }
+
+    /// Looks up the rows of `table` in the one published span of `imported`, as an import does before it publishes it.
+    pub(super) fn check_keys(
+        &self,
+        args: ImportArgs,
+        table: &TableDescriptor,
+        imported: &TableDescriptor,
+        tick: &dyn Fn() -> cairn_jobs::Result<()>,
+    ) -> cairn_jobs::Result<()> {
+        let imported = self.current(imported);
+        let span = &imported.primary.spans[0];
+        let encoder = Encoder::new(&Arc::new(args), &imported, span.id)?;
+        check_keys(&self.engine, table, span, &encoder, tick)
+    }
+
+    /// Whether no dropped or undone span is left within ten seconds.
+    pub(super) fn is_reclaimed(&self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        self.engine.reclaimer().wake();
+        while !self.engine.reclaimer().status().is_empty() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
     }
 
     /// See [`rows_of`].
