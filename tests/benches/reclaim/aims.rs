@@ -154,6 +154,9 @@ fn foreground(size: &Size) -> Vec<Aim> {
 
 /// Aim 1: the same, with cleanup and idle in turns. Of windows as a whole, too: what is rare is in few turns.
 fn cleanup(cleanup: &Cleanup) -> Vec<Aim> {
+    if !cleanup.cancels {
+        return Vec::new();
+    }
     let name = size_name(cleanup.size_mb);
     let (undos, control) = (&cleanup.undos, &cleanup.control);
     let void = not_idle(cleanup);

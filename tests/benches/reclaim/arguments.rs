@@ -55,7 +55,8 @@ pub(super) struct Arguments {
     /// Parts to run [all]
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     only: Vec<Part>,
-    /// Ways of undoing to measure; the control is measured beside them [all]
+    /// Ways of undoing to measure; the control is measured beside them. In turns it is Cairn's by files, or with `nothing` alone what a window
+    /// does by itself: the job is not cancelled [all]
     #[arg(long, value_name = "WAY", value_delimiter = ',')]
     undo: Vec<Strategy>,
     /// Fixes data, keys and resampling; not the times.
@@ -229,6 +230,11 @@ impl Plan {
             self.undo.is_empty() || *strategy == Strategy::Nothing || self.undo.contains(strategy)
         };
         Strategy::ALL.into_iter().filter(is_wanted).collect()
+    }
+
+    /// Whether jobs are cancelled in turns.
+    pub(super) fn cancels_in_turns(&self) -> bool {
+        self.undo != [Strategy::Nothing]
     }
 
     /// The greatest length of a window with the undo of a job of this size.

@@ -57,6 +57,8 @@ const GUESS_PER_SECOND: u64 = 32 << 20;
 pub(super) struct Cleanup {
     pub(super) size_mb: u64,
     rest: Rest,
+    /// Whether the job is cancelled. If not, nothing is cleaned up in any turn, and what shows is what a window does by itself.
+    pub(super) cancels: bool,
     /// Operations per second that the foreground was offered, by undo.
     pub(super) rates: Vec<f64>,
     pub(super) undos: Trials,
@@ -82,6 +84,7 @@ impl Cleanup {
         let bytes = size_mb * MB / 2;
         let mut cleanup = Self {
             size_mb,
+            cancels: plan.cancels_in_turns(),
             rest: if plan.smoke { Rest::SHORT } else { Rest::USUAL },
             rates: Vec::new(),
             undos: Trials::new(plan.seed),
@@ -109,7 +112,7 @@ impl Cleanup {
             store.settle(plan.quiet)?;
             // Reclaim is paused for most of the time.
             let longest = plan.window_max(size_mb) * 4;
-            let window = take_turns(store, &doomed, load, cleanup.rest, longest)?;
+            let window = cleanup.take_turns(store, &doomed, load, longest)?;
             strategy.tidy(store, &doomed)?;
             let (undo, rests) = (window.turns(), window.rests());
             if undo.is_empty() || rests.is_empty() {
@@ -138,9 +141,41 @@ impl Cleanup {
         Ok(cleanup)
     }
 
+    fn take_turns(
+        &self,
+        store: &Store,
+        doomed: &Doomed,
+        load: Arrival,
+        longest: Duration,
+    ) -> Result<Taken, String> {
+        store.engine.reclaimer().pause(true);
+        let (mut stretches, mut ids) = (Vec::new(), Vec::new());
+        let measured = window::measure(store, load, |began| {
+            let mut course = Course {
+                store,
+                doomed,
+                began,
+                rest: self.rest,
+                cancels: self.cancels,
+                random: Random::new(load.seed),
+                back: None,
+                ids: Vec::new(),
+            };
+            let taken = course.take(longest);
+            ids = std::mem::take(&mut course.ids);
+            stretches = taken?;
+            Ok(Undone { gone: None, back: course.back })
+        });
+        store.engine.reclaimer().pause(false);
+        wait_reclaimed(&store.engine, &ids)?;
+        let (window, recorded) = measured?;
+        Ok(Taken { stretches, recorded, back_seconds: window.back_seconds })
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
             "size_mb": self.size_mb,
+            "cancelled": self.cancels,
             "foreground_rates": self.rates,
             "turn_seconds": COUNTS.as_secs_f64(),
             "settles_seconds": SETTLES.as_secs_f64(),
@@ -199,36 +234,13 @@ impl Taken {
     }
 }
 
-fn take_turns(
-    store: &Store,
-    doomed: &Doomed,
-    load: Arrival,
-    rest: Rest,
-    longest: Duration,
-) -> Result<Taken, String> {
-    store.engine.reclaimer().pause(true);
-    let (mut stretches, mut ids) = (Vec::new(), Vec::new());
-    let measured = window::measure(store, load, |began| {
-        let random = Random::new(load.seed);
-        let (back, none) = (None, Vec::new());
-        let mut course = Course { store, doomed, began, rest, random, back, ids: none };
-        let taken = course.take(longest);
-        ids = std::mem::take(&mut course.ids);
-        stretches = taken?;
-        Ok(Undone { gone: None, back: course.back })
-    });
-    store.engine.reclaimer().pause(false);
-    wait_reclaimed(&store.engine, &ids)?;
-    let (window, recorded) = measured?;
-    Ok(Taken { stretches, recorded, back_seconds: window.back_seconds })
-}
-
 /// A window that goes on.
 struct Course<'a> {
     store: &'a Store,
     doomed: &'a Doomed,
     began: Instant,
     rest: Rest,
+    cancels: bool,
     random: Random,
     /// When the disk was back.
     back: Option<Duration>,
@@ -276,7 +288,7 @@ impl Course<'_> {
         self.store.engine.reclaimer().pause(!cleans);
         let switched = self.began.elapsed();
         let mut from = switched + SETTLES;
-        if cleans && self.ids.is_empty() {
+        if cleans && self.cancels && self.ids.is_empty() {
             // The cancel itself counts: the first turn of cleanup begins with it.
             from = switched;
             self.ids = condemn(&self.store.engine, self.doomed.owner)?;

@@ -142,7 +142,8 @@ const ROWS_MAX: usize = 4;
 /// # Errors
 /// The file cannot be written.
 pub(super) fn turns(cleanup: &Cleanup, path: &Path) -> Result<(), String> {
-    let Some(trial) = cleanup.undos.typical().filter(|trial| !trial.cleanup.is_empty()) else {
+    let trial = cleanup.undos.typical().filter(|trial| !trial.cleanup.is_empty());
+    let Some(trial) = trial.filter(|_| cleanup.cancels) else {
         return Ok(());
     };
     let end = trial.cleanup.last().map_or(0.0, |(_, until)| *until);

@@ -195,8 +195,13 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
         lines.push(format!("A job of {}: too small for turns", size_name(cleanup.size_mb)));
         return;
     }
+    let (what, own) = if cleanup.cancels {
+        ("cancelled at half, its cleanup in turns with idle", "Cairn by files")
+    } else {
+        ("that stays, nothing in turns with nothing", "nothing, in stretches")
+    };
     lines.push(format!(
-        "A job of {} cancelled at half, its cleanup in turns with idle: foreground {} operations/s",
+        "A job of {} {what}: foreground {} operations/s",
         size_name(cleanup.size_mb),
         offered(&cleanup.rates)
     ));
@@ -205,7 +210,7 @@ fn cleanups(lines: &mut Vec<String>, cleanup: &Cleanup) {
     };
     lines.push(format!("{:<NAME$}{}", "", line(&|percentile| percentile.name().to_owned())));
     let (undos, control) = (&cleanup.undos, &cleanup.control);
-    for (name, of) in [("nothing (control)", control), ("Cairn by files", undos)] {
+    for (name, of) in [("nothing (control)", control), (own, undos)] {
         let medians = line(&|percentile| {
             let [idle, cleanup] = of.medians(percentile).map(short);
             format!("{idle} > {cleanup}")
