@@ -213,17 +213,23 @@ impl Tuning {
 mod tests {
     use super::*;
     use crate::batch::{Batch, Sync};
-    use crate::id::{Epoch, OwnerId, SpanFamily};
+    use crate::id::{Epoch, OwnerId, SpanFamily, SpanRef};
     use crate::open::{Engine, handle};
     use crate::record::ClaimKind;
+
+    /// A store, and a span of rows that a job has claimed.
+    fn with_a_job(folder: &Path) -> (Engine, SpanRef) {
+        let engine = Engine::open(Options::small(folder)).unwrap();
+        let what = ClaimKind::Span(SpanFamily::Rows);
+        let claim = engine.claim(OwnerId::from_raw(1), Epoch::from_raw(1), what).unwrap();
+        let span = claim.span().unwrap();
+        (engine, span)
+    }
 
     #[test]
     fn what_a_job_wrote_row_by_row_does_not_stay_in_the_block_cache_unasked() {
         let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::open(Options::small(folder.path())).unwrap();
-        let what = ClaimKind::Span(SpanFamily::Rows);
-        let claim = engine.claim(OwnerId::from_raw(1), Epoch::from_raw(1), what).unwrap();
-        let span = claim.span().unwrap();
+        let (engine, span) = with_a_job(folder.path());
         let cache = &engine.tuning().cache;
         let (pinned, cached) = (cache.get_pinned_usage(), cache.get_usage());
         for file in 0..8_u64 {
@@ -242,10 +248,7 @@ mod tests {
     #[test]
     fn what_a_job_wrote_is_not_rewritten_because_a_statement_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::open(Options::small(folder.path())).unwrap();
-        let what = ClaimKind::Span(SpanFamily::Rows);
-        let claim = engine.claim(OwnerId::from_raw(1), Epoch::from_raw(1), what).unwrap();
-        let span = claim.span().unwrap();
+        let (engine, span) = with_a_job(folder.path());
         let mut batch = Batch::new();
         for row in 0..100_u64 {
             batch.put_row(span, &row.to_be_bytes(), b"value");
