@@ -328,8 +328,7 @@ fn run(shared: &Shared, engine: &WeakEngine) {
     }
 }
 
-/// Waits for a tombstone whose time has come and returns it; `None` at the end. While reclaim is paused the time has come of those
-/// that were never looked at: what they have is told, too.
+/// Waits for a tombstone whose time has come and returns it; `None` at the end.
 fn next_turn(shared: &Shared) -> Option<SpanId> {
     let mut state = shared.lock();
     loop {
@@ -337,20 +336,19 @@ fn next_turn(shared: &Shared) -> Option<SpanId> {
             return None;
         }
         let now = Instant::now();
-        let paused = state.paused;
-        let ready = |work: &&Work| work.next_try <= now && !(paused && work.is_looked_at());
+        let ready = |work: &&Work| work.next_try <= now;
         let turn = state.turn.unwrap_or(SpanId::from_raw(0));
         let after = (std::ops::Bound::Excluded(turn), std::ops::Bound::Unbounded);
         let next = state.works.range(after).map(|(_, work)| work).find(ready);
         let next = next.or_else(|| state.works.values().find(ready)).map(|work| work.tombstone.id);
-        if let Some(id) = next {
+        if let (Some(id), false) = (next, state.paused) {
             state.turn = Some(id);
             return Some(id);
         }
         let soonest = state.works.values().map(|work| work.next_try).min();
         let wake = &shared.0.wake;
         state = match soonest {
-            Some(soonest) if !paused => {
+            Some(soonest) if !state.paused => {
                 let timeout = soonest.saturating_duration_since(now);
                 wake.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
             }
@@ -359,7 +357,7 @@ fn next_turn(shared: &Shared) -> Option<SpanId> {
     }
 }
 
-/// One step for one tombstone, or a look at it if reclaim is paused.
+/// One step for one tombstone.
 fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
     let (look, step, generation) = {
         let state = shared.lock();
@@ -380,13 +378,9 @@ fn take_turn(shared: &Shared, engine: &Engine, id: SpanId) -> Result<()> {
         metrics::counter!(crate::metrics::RECLAIM_BYTES_TOTAL).increment(freed);
         work.own_trash = look.own_trash;
         let told = work.told(Instant::now());
-        let paused = state.paused;
         Shared::measure(&state, engine);
         drop(state);
         told.into_iter().for_each(|event| shared.tell(event));
-        if paused {
-            return Ok(());
-        }
     }
     let stopped = || {
         let state = shared.lock();

@@ -176,11 +176,6 @@ impl Work {
         }
     }
 
-    /// Whether it was looked at in this process: what is left is what was found, and not what its job said.
-    pub(super) fn is_looked_at(&self) -> bool {
-        self.looked
-    }
-
     /// Takes in what was seen before a step. Answers how many bytes are gone since the last time.
     pub(super) fn saw(&mut self, step: Step, bytes_left: u64, bytes_held: u64) -> u64 {
         let now = Instant::now();

@@ -280,27 +280,6 @@ fn a_pause_is_named_as_the_cause_and_nothing_goes_until_it_ends() {
 }
 
 #[test]
-fn what_is_cancelled_during_a_pause_is_looked_at_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = open(&folder);
-    let scratch = engine.claim(OWNER, EPOCH, ClaimKind::Scratch).unwrap();
-    let run = engine.staging_dir(scratch.id).join("run");
-    std::fs::write(&run, vec![1; 3 << 20]).unwrap();
-    engine.reclaimer().pause(true);
-    let ids = condemn(&engine, OWNER);
-    let status = until(&engine, "the look", |status| status.bytes > 0);
-    assert!(status.bytes >= 3 << 20 && status.bytes_left == status.bytes, "{status:?}");
-    assert!(waits_for("reclaim.paused")(&status), "{status:?}");
-    // Whoever works on after a look would have removed it by then.
-    engine.reclaimer().wake();
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(std::fs::metadata(&run).unwrap().len(), 3 << 20);
-    engine.reclaimer().pause(false);
-    wait_gone(&engine, &ids);
-    assert_clean(&engine, scratch.id, &BTreeMap::new());
-}
-
-#[test]
 fn a_pause_ends_a_long_removal_in_the_middle_and_it_goes_on_there() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(&folder);
