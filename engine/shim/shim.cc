@@ -1,14 +1,15 @@
 // What RocksDB's C bindings cannot express: a file manager that cuts files in steps chosen by
-// us (theirs are fixed at 64 MiB, which stalls the disk in one step), and a file system that
-// keeps sorted files while the MANIFEST is in doubt. And one system call that no crate of
-// ours offers.
+// us (theirs are fixed at 64 MiB, which stalls the disk in one step), a file system that
+// keeps sorted files while the MANIFEST is in doubt, and a rate of flushes and compactions
+// that changes while they run. And one system call that no crate of ours offers.
 //
-// Ownership: `cairn_file_manager_new` hands out a heap-allocated shared pointer; the
-// options keep a copy of it, so the handle may be freed before or after the database.
-// The file system is one for the process and is never freed.
+// Ownership: `cairn_file_manager_new` and `cairn_rate_limiter_new` hand out heap-allocated
+// shared pointers; the options keep a copy of them, so the handles may be freed before or
+// after the database. The file system is one for the process and is never freed.
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/options.h"
+#include "rocksdb/rate_limiter.h"
 #include "rocksdb/sst_file_manager.h"
 #include "rocksdb/sst_file_reader.h"
 
@@ -33,6 +35,23 @@ struct cairn_file_manager {
   std::shared_ptr<cairn::CuttingFileSystem> disk;
   std::shared_ptr<SstFileManager> rep;
 };
+
+struct cairn_rate_limiter {
+  std::shared_ptr<rocksdb::RateLimiter> rep;
+};
+
+namespace {
+
+// All databases of a process flush and compact on the same threads. One that takes its time must
+// not keep others waiting: there is a thread for each that may, and one for those that do not.
+std::atomic<int> limiters{0};
+
+void MakeThreads(int count) {
+  Env::Default()->IncBackgroundThreadsIfNeeded(count, Env::Priority::HIGH);
+  Env::Default()->IncBackgroundThreadsIfNeeded(count, Env::Priority::LOW);
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -86,6 +105,35 @@ char* cairn_verify_file(const void* options, const char* path) {
   Status status = reader.Open(path);
   if (status.ok()) status = reader.VerifyChecksum(read);
   return status.ok() ? nullptr : strdup(status.ToString().c_str());
+}
+
+// Of what flushes and compactions write. Flushes go first. What may be written in one go is the
+// rate of one period: short ones, or each would be a stall.
+cairn_rate_limiter* cairn_rate_limiter_new(int64_t bytes_per_second, int64_t period_micros) {
+  constexpr int32_t kFairness = 10;
+  MakeThreads(++limiters + 1);
+  return new cairn_rate_limiter{std::shared_ptr<rocksdb::RateLimiter>(rocksdb::NewGenericRateLimiter(
+      bytes_per_second, period_micros, kFairness, rocksdb::RateLimiter::Mode::kWritesOnly))};
+}
+
+// RocksDB would take what the limiter begins with for the rate to which it slows writers down.
+void cairn_options_set_rate_limiter(void* options, cairn_rate_limiter* limiter,
+                                    uint64_t delayed_write_rate) {
+  auto* given = static_cast<rocksdb::Options*>(options);
+  given->rate_limiter = limiter->rep;
+  given->delayed_write_rate = delayed_write_rate;
+}
+
+// Who waits follows at the end of the period.
+void cairn_rate_limiter_set(cairn_rate_limiter* limiter, int64_t bytes_per_second) {
+  limiter->rep->SetBytesPerSecond(bytes_per_second);
+}
+
+// A database that is still open goes on as fast as it can.
+void cairn_rate_limiter_free(cairn_rate_limiter* limiter, int64_t bytes_per_second) {
+  limiter->rep->SetBytesPerSecond(bytes_per_second);
+  --limiters;
+  delete limiter;
 }
 
 // On Linux "process 0" means the calling thread here.

@@ -38,6 +38,11 @@ struct RawFileManager {
     _opaque: [u8; 0],
 }
 
+#[repr(C)]
+struct RawRateLimiter {
+    _opaque: [u8; 0],
+}
+
 // `db/c.cc` has these, and `rocksdb/c.h` does not name them, so there are no bindings.
 unsafe extern "C" {
     fn rocksdb_abort_all_compactions(db: *mut sys::rocksdb_t);
@@ -56,6 +61,14 @@ unsafe extern "C" {
     fn cairn_file_manager_set_pace(manager: *mut RawFileManager, rate: u64, step: u64, rest: u32);
     fn cairn_file_manager_trash_bytes(manager: *mut RawFileManager) -> u64;
     fn cairn_file_manager_free(manager: *mut RawFileManager, rate: u64);
+    fn cairn_rate_limiter_new(rate: i64, period_micros: i64) -> *mut RawRateLimiter;
+    fn cairn_options_set_rate_limiter(
+        options: *mut c_void,
+        limiter: *mut RawRateLimiter,
+        delayed: u64,
+    );
+    fn cairn_rate_limiter_set(limiter: *mut RawRateLimiter, rate: i64);
+    fn cairn_rate_limiter_free(limiter: *mut RawRateLimiter, rate: i64);
     fn cairn_lower_thread_priority(nice: c_int) -> c_int;
     fn cairn_verify_file(options: *const c_void, path: *const c_char) -> *mut c_char;
 }
@@ -111,6 +124,64 @@ impl Drop for FileManager {
     fn drop(&mut self) {
         // SAFETY: made by `cairn_file_manager_new`, freed once, here.
         unsafe { cairn_file_manager_free(self.0.as_ptr(), ORPHANED_RATE) }
+    }
+}
+
+/// The rate at which RocksDB's flushes and compactions write. As long as there is one, the process has a thread more for either.
+#[derive(Debug)]
+pub(crate) struct RateLimiter(NonNull<RawRateLimiter>);
+
+// SAFETY: the C++ object guards its state with its own mutex.
+unsafe impl Send for RateLimiter {}
+// SAFETY: as above.
+unsafe impl Sync for RateLimiter {}
+
+/// What RocksDB may write in one go is a hundredth of a second's rate.
+const RATE_PERIOD_MICROS: i64 = 10_000;
+
+/// Bytes per second that are one byte in a period: of less RocksDB would write nothing, for ever.
+const RATE_LEAST: i64 = 100;
+
+/// Bytes per second that no disk writes, and whose product with the period is a number.
+const RATE_UNLIMITED: i64 = 1 << 40;
+
+/// Bytes per second that RocksDB takes from writers when it slows them down: what it has without a limiter.
+const DELAYED_WRITE_RATE: u64 = 16 << 20;
+
+impl RateLimiter {
+    /// Without a limit.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: no pointers go in; null is checked.
+        let raw = unsafe { cairn_rate_limiter_new(RATE_UNLIMITED, RATE_PERIOD_MICROS) };
+        NonNull::new(raw)
+            .map(Self)
+            .ok_or_else(|| EngineError::Storage("could not make a rate limiter".to_owned()))
+    }
+
+    /// Makes databases opened with `options` flush and compact at this rate.
+    pub(crate) fn attach(&self, options: &mut Options) {
+        let limiter = self.0.as_ptr();
+        // SAFETY: both objects are alive; the options keep a shared copy of their own.
+        unsafe {
+            let options = options.as_raw_ptr().cast();
+            cairn_options_set_rate_limiter(options, limiter, DELAYED_WRITE_RATE);
+        }
+    }
+
+    /// Bytes per second from now on; `None` for no limit. What waits follows within a hundredth of a second.
+    pub(crate) fn set(&self, rate: Option<u64>) {
+        let rate = rate.map_or(RATE_UNLIMITED, |rate| {
+            i64::try_from(rate).unwrap_or(RATE_UNLIMITED).clamp(RATE_LEAST, RATE_UNLIMITED)
+        });
+        // SAFETY: the limiter is alive while `self` is; it has a mutex of its own.
+        unsafe { cairn_rate_limiter_set(self.0.as_ptr(), rate) }
+    }
+}
+
+impl Drop for RateLimiter {
+    fn drop(&mut self) {
+        // SAFETY: made by `cairn_rate_limiter_new`, freed once, here.
+        unsafe { cairn_rate_limiter_free(self.0.as_ptr(), RATE_UNLIMITED) }
     }
 }
 

@@ -102,6 +102,8 @@ mod trash;
 #[cfg(feature = "store")]
 mod tuning;
 #[cfg(feature = "store")]
+mod upkeep;
+#[cfg(feature = "store")]
 mod usage;
 #[cfg(feature = "store")]
 mod view;

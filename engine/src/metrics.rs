@@ -63,6 +63,8 @@ list_of_metrics! {
         "Bytes per second that background work may take now; 0 for no limit.";
     DELETION_RATE_BYTES = "cairn_deletion_rate_bytes", Gauge,
         "Bytes per second at which dropped files are freed now.";
+    COMPACTION_RATE_BYTES = "cairn_compaction_rate_bytes", Gauge,
+        "Bytes per second at which RocksDB flushes and compacts by itself now; 0 for no limit.";
     OLDEST_READER_AGE = "cairn_oldest_reader_age", Gauge,
         "Age in seconds of the oldest view, snapshot or checkpoint that keeps files from going; 0 for none.";
     WRITE_BUFFER_BYTES = "cairn_write_buffer_bytes", Gauge,

@@ -87,6 +87,8 @@ impl Drop for Inner {
         if let Some(feedback) = self.feedback.get() {
             feedback.stop();
         }
+        // A flush that is under way is waited for when the database closes.
+        self.tuning.set_compaction_rate(None);
         if let Some(reclaim) = self.reclaim.get() {
             reclaim.stop();
         }
@@ -522,6 +524,7 @@ impl Engine {
         if let Some(feedback) = self.inner.feedback.get() {
             feedback.stop();
         }
+        self.tuning().set_compaction_rate(None);
         self.reclaimer().stop();
         self.inner.db.cancel_all_background_work(true);
         if !self.inner.options.read_only && !self.inner.crash.is_dead() {

@@ -13,7 +13,7 @@ use rocksdb::{
 
 use crate::error::Result;
 use crate::family::Family;
-use crate::ffi::{self, FileManager};
+use crate::ffi::{self, FileManager, RateLimiter};
 use crate::governor::{DELETION_UNLIMITED, Steps};
 use crate::log::mark::{self, Opened};
 use crate::options::Options;
@@ -25,6 +25,16 @@ const MANIFEST_BYTES: usize = 256 << 10;
 /// Bytes of records in memory, for each kind, before they are written to a sorted file.
 const RECORD_BUFFER_BYTES: usize = 1 << 20;
 
+/// Bytes of anything in memory in a small store.
+const SMALL_BUFFER_BYTES: usize = 64 << 10;
+
+/// Bytes of rows in memory before they are written to a sorted file.
+const ROWS_BUFFER_BYTES: usize = 64 << 20;
+
+/// Buffers that a family of rows may have before writers wait: while somebody works a flush may take its time (see [`crate::upkeep`]), and
+/// does not any more when two wait.
+const ROWS_BUFFERS_MAX: i32 = 4;
+
 /// How old a sorted file is, in seconds, before RocksDB rewrites it only because the snapshots have closed that its rows were kept for. Of a job that
 /// writes row by row every file becomes one of those (RocksDB moves them down as they are), and whenever a statement ended, some would
 /// be rewritten at full speed, the foreground beside it or not, and whether the job is then cancelled or not. What reclaim compacts
@@ -34,13 +44,14 @@ const REWRITE_AFTER_SECONDS: u32 = 3600;
 /// Bytes of RocksDB's own log after which it begins a new one; four are kept.
 const LOG_BYTES: usize = 8 << 20;
 
-/// RocksDB options for one store, and the file manager that paces its deletions.
+/// RocksDB options for one store, the file manager that paces its deletions, and the limiter of its flushes and compactions.
 pub struct Tuning {
     options: Options,
     /// Copied, because each new one makes a block cache that nobody uses.
     defaults: RocksOptions,
     cache: Cache,
     file_manager: FileManager,
+    limiter: RateLimiter,
     applied: std::sync::atomic::AtomicBool,
 }
 
@@ -54,7 +65,7 @@ impl Tuning {
     /// The tuning for a store with these options.
     ///
     /// # Errors
-    /// RocksDB could not make a file manager.
+    /// RocksDB could not make a file manager or a rate limiter.
     pub fn new(options: &Options) -> Result<Self> {
         let chunk_bytes = if options.small { 64 << 10 } else { Steps::Alone.bytes() };
         let file_manager = FileManager::new(chunk_bytes)?;
@@ -68,6 +79,7 @@ impl Tuning {
             defaults: RocksOptions::default(),
             cache,
             file_manager,
+            limiter: RateLimiter::new()?,
             applied: false.into(),
         })
     }
@@ -131,6 +143,22 @@ impl Tuning {
         self.file_manager.set_pace(bytes_per_second, step_bytes, rest);
     }
 
+    /// Changes the rate at which a database that we opened ourselves flushes and compacts, `None` for no limit. A host's has the limiter that the
+    /// host gave it.
+    pub(crate) fn set_compaction_rate(&self, bytes_per_second: Option<u64>) {
+        self.limiter.set(bytes_per_second);
+    }
+
+    /// Bytes of what was written to a family that are in memory before they go to a sorted file.
+    pub(crate) fn buffer_bytes(&self, family: Family) -> usize {
+        match (self.options.small, family) {
+            (true, _) => SMALL_BUFFER_BYTES,
+            (false, Family::Rows | Family::Bulk) => ROWS_BUFFER_BYTES,
+            // Records are small: 10,000 jobs fill less than 2 MiB of each family.
+            (false, _) => RECORD_BUFFER_BYTES,
+        }
+    }
+
     /// Bytes of dropped files that RocksDB is still to free.
     pub(crate) fn trash_bytes(&self) -> u64 {
         self.file_manager.trash_bytes()
@@ -155,6 +183,7 @@ impl Tuning {
         db.set_max_manifest_file_size(MANIFEST_BYTES);
         db.set_max_log_file_size(LOG_BYTES);
         db.set_keep_log_file_num(4);
+        self.limiter.attach(&mut db);
         if options.small {
             db.set_max_file_opening_threads(1);
             // What is preallocated of MANIFEST and log is memory at once where a test has its store in memory: 78 MiB
@@ -189,12 +218,10 @@ impl Tuning {
         cf.set_block_based_table_factory(&table);
         cf.set_compression_type(DBCompressionType::Lz4);
         // Bounds the cost of a read that meets many range deletions before they are flushed.
-        cf.set_write_buffer_size(match (options.small, family) {
-            (true, _) => 64 << 10,
-            (false, Family::Rows | Family::Bulk) => 64 << 20,
-            // Records are small: 10,000 jobs fill less than 2 MiB of each family.
-            (false, _) => RECORD_BUFFER_BYTES,
-        });
+        cf.set_write_buffer_size(self.buffer_bytes(family));
+        if !options.small && matches!(family, Family::Rows | Family::Bulk) {
+            cf.set_max_write_buffer_number(ROWS_BUFFERS_MAX);
+        }
         if options.small {
             cf.set_target_file_size_base(32 << 10);
             cf.set_max_bytes_for_level_base(128 << 10);
@@ -243,6 +270,29 @@ mod tests {
         let filters = cache.get_usage() - cached;
         assert!(filters > 8 * 1000, "{filters} bytes: a filter has ten bits for each row");
         assert_eq!(cache.get_pinned_usage(), pinned, "of {filters} bytes");
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_limiter_and_goes_on_once_there_is_no_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let tuning = Tuning::new(&Options::small(folder.path())).unwrap();
+        let options = tuning.database_options();
+        let data = folder.path().join("data");
+        let db = DB::open_cf_descriptors(&options, data, tuning.families()).unwrap();
+        let rows = handle(&db, Family::Rows).unwrap();
+        tuning.set_compaction_rate(Some(1));
+        // Less than a buffer, and nothing that a compression would find twice.
+        for row in 0..200_u64 {
+            let value = row.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            db.put_cf(&rows, value.to_be_bytes(), []).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let flush = scope.spawn(|| db.flush_cf(&rows));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            assert!(!flush.is_finished());
+            tuning.set_compaction_rate(None);
+            flush.join().unwrap().unwrap();
+        });
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The thread that watches: ten times a second it gathers the governor's signals and lets its decision
 //! take effect. It knows RocksDB, the disk and the clock; what follows from what it sees is decided in
-//! [`crate::governor`] and [`crate::baseline`].
+//! [`crate::governor`], [`crate::baseline`] and [`crate::upkeep`].
 //!
 //! While nothing happens it dozes for a second at a time; background work that begins wakes it.
 
@@ -8,8 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use rocksdb::DB;
 
 use super::{Governor, GovernorStatus, lock};
 use crate::baseline::{Baseline, Judgement};
@@ -21,6 +19,7 @@ use crate::governor::{Calculator, DELETION_LEAST, Decision, Signals};
 use crate::latency::{ByOperation, Latencies, latencies};
 use crate::memory::MemoryUse;
 use crate::open::{Engine, WeakEngine, handle};
+use crate::upkeep::{self, Due};
 
 /// Time between two looks while anything happens, and while nothing does.
 const TICK: Duration = Duration::from_millis(100);
@@ -28,6 +27,9 @@ const DOZE: Duration = Duration::from_secs(1);
 
 /// Time between two looks at what changes slowly: free space, readers.
 const SLOW_TICK: Duration = Duration::from_secs(1);
+
+/// Without an operation for so long, there is no foreground that a flush could hold up.
+const PRESENT: Duration = Duration::from_secs(1);
 
 /// The numbers at which RocksDB slows writers down; its defaults, which our tuning keeps.
 const LEVEL0_LIMIT: u64 = 20;
@@ -100,6 +102,8 @@ struct Watch {
     start: Instant,
     looked: Instant,
     looked_slowly: Option<Instant>,
+    /// When the foreground last did something.
+    seen: Option<Instant>,
     calculator: Calculator,
     baseline: Baseline,
     tick: ByOperation<Latencies>,
@@ -116,6 +120,7 @@ impl Watch {
             start: now,
             looked: now,
             looked_slowly: None,
+            seen: None,
             calculator: Calculator::default(),
             baseline: Baseline::default(),
             tick: std::array::from_fn(|_| latencies()),
@@ -153,9 +158,17 @@ impl Watch {
         signals.foreground = foreground;
         signals.free_bytes = self.free_bytes;
         signals.oldest_reader = self.oldest_reader.map(|(age, _)| age);
-        if signals.working() {
-            look_at_rocksdb(engine.db(), &mut signals);
+        if foreground.operations > 0 {
+            self.seen = Some(now);
         }
+        let present =
+            limits.latency_target.is_finite() && self.seen.is_some_and(|seen| now - seen < PRESENT);
+        let compaction_rate = if present || signals.working() {
+            upkeep::rate(&look_at_rocksdb(engine, &mut signals), present)
+        } else {
+            None
+        };
+        engine.tuning().set_compaction_rate(compaction_rate);
         let mut decision = self.calculator.decide(&limits, &signals, now - self.start);
         if limits.rate_max > 0 && !decision.reclaim_first {
             // RocksDB frees files on a thread of its own, which cannot wait for the budget.
@@ -176,7 +189,7 @@ impl Watch {
         if signals.paused {
             decision.deletion_rate = 0;
         }
-        self.report(engine, &decision, &signals, &foreground, elapsed);
+        self.report(engine, &decision, compaction_rate, &signals, &foreground, elapsed);
         !signals.working() && foreground.operations == 0
     }
 
@@ -217,6 +230,7 @@ impl Watch {
         &self,
         engine: &Engine,
         decision: &Decision,
+        compaction_rate: Option<u64>,
         signals: &Signals,
         foreground: &Judgement,
         elapsed: Duration,
@@ -224,6 +238,8 @@ impl Watch {
         let seconds = elapsed.as_secs_f64().max(1e-3);
         metrics::gauge!(crate::metrics::BACKGROUND_RATE_BYTES).set(decision.rate as f64);
         metrics::gauge!(crate::metrics::DELETION_RATE_BYTES).set(decision.deletion_rate as f64);
+        metrics::gauge!(crate::metrics::COMPACTION_RATE_BYTES)
+            .set(compaction_rate.unwrap_or_default() as f64);
         let refused = engine.ballast().is_released();
         metrics::gauge!(crate::metrics::ROWS_REFUSED).set(f64::from(u8::from(refused)));
         if let Some(worst) = foreground.worst {
@@ -242,6 +258,7 @@ impl Watch {
         *status = GovernorStatus {
             rate: decision.rate,
             deletion_rate: decision.deletion_rate,
+            compaction_rate,
             reason,
             reclaim_first: decision.reclaim_first,
             rows_refused: refused,
@@ -264,18 +281,61 @@ fn report_memory(memory: MemoryUse) {
     metrics::gauge!(crate::metrics::TABLE_READER_BYTES).set(memory.table_reader_bytes as f64);
 }
 
-/// The signals that RocksDB gives.
-fn look_at_rocksdb(db: &DB, signals: &mut Signals) {
+/// The signals that RocksDB gives, and what it has to do by itself.
+fn look_at_rocksdb(engine: &Engine, signals: &mut Signals) -> Due {
     (signals.level0_limit, signals.pending_limit) = (LEVEL0_LIMIT, PENDING_LIMIT);
-    for family in [Family::Rows, Family::Bulk] {
-        let Ok(family) = handle(db, family) else { continue };
-        let property =
-            |name: &str| db.property_int_value_cf(&family, name).ok().flatten().unwrap_or_default();
-        let level0 = property("rocksdb.num-files-at-level0");
-        let pending = property("rocksdb.estimate-pending-compaction-bytes");
-        signals.level0_files = signals.level0_files.max(level0);
-        signals.pending_bytes = signals.pending_bytes.max(pending);
-        signals.writes_stopped |= property("rocksdb.is-write-stopped") > 0;
-        signals.writes_delayed |= property("rocksdb.actual-delayed-write-rate") > 0;
+    let mut due = Due::default();
+    for family in Family::ALL {
+        let half = (engine.tuning().buffer_bytes(family) / 2) as u64;
+        let rows = matches!(family, Family::Rows | Family::Bulk);
+        let Ok(family) = handle(engine.db(), family) else { continue };
+        let property = |name: &str| {
+            engine.db().property_int_value_cf(&family, name).ok().flatten().unwrap_or_default()
+        };
+        let buffers = property("rocksdb.num-immutable-mem-table");
+        due.buffers = due.buffers.max(buffers);
+        due.filling |= buffers > 0 && property("rocksdb.cur-size-active-mem-table") >= half;
+        if rows {
+            let level0 = property("rocksdb.num-files-at-level0");
+            let pending = property("rocksdb.estimate-pending-compaction-bytes");
+            signals.level0_files = signals.level0_files.max(level0);
+            signals.pending_bytes = signals.pending_bytes.max(pending);
+            signals.writes_stopped |= property("rocksdb.is-write-stopped") > 0;
+            signals.writes_delayed |= property("rocksdb.actual-delayed-write-rate") > 0;
+        }
+    }
+    due.level0_files = signals.level0_files;
+    due.pending_bytes = signals.pending_bytes;
+    due.writers_held = signals.writes_delayed || signals.writes_stopped;
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Epoch, OwnerId, SpanFamily};
+    use crate::options::Options;
+    use crate::record::ClaimKind;
+    use crate::upkeep::LEAST;
+
+    #[test]
+    fn flushes_and_compactions_go_slowly_as_long_as_somebody_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::small(folder.path())).unwrap();
+        let what = ClaimKind::Span(SpanFamily::Rows);
+        let claim = engine.claim(OwnerId::from_raw(1), Epoch::from_raw(1), what).unwrap();
+        let span = claim.span().unwrap();
+        let until = |reads: bool, rate: Option<u64>| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while engine.governor().status().compaction_rate != rate {
+                assert!(Instant::now() < deadline, "not {rate:?}");
+                if reads {
+                    engine.get_row(span, b"key").unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        until(true, Some(LEAST));
+        until(false, None);
     }
 }

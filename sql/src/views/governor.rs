@@ -15,6 +15,7 @@ pub(crate) fn columns() -> SchemaRef {
     schema(&[
         ("rate", DataType::Utf8),
         ("deletion_rate", DataType::Utf8),
+        ("compaction_rate", DataType::Utf8),
         ("reason", DataType::Utf8),
         ("foreground_operations", DataType::Float64),
         ("compared", DataType::Utf8),
@@ -33,7 +34,7 @@ pub(crate) fn columns() -> SchemaRef {
     ])
 }
 
-/// `cairn.governor`. `rate` is NULL where there is no limit; `compared` says what of the foreground's latency the
+/// `cairn.governor`. `rate` and `compaction_rate` are NULL where there is no limit; `compared` says what of the foreground's latency the
 /// next three columns tell, the one that is slowest in view of what is allowed: `read p99`, `synced write mean`.
 pub(crate) fn table(scope: &Scope) -> Arc<VirtualTable> {
     let columns = columns();
@@ -45,6 +46,7 @@ pub(crate) fn table(scope: &Scope) -> Arc<VirtualTable> {
         rows.push([
             maybe_text((status.rate > 0).then(|| rate(status.rate as f64))),
             text(rate(status.deletion_rate as f64)),
+            maybe_text(status.compaction_rate.map(|bytes| rate(bytes as f64))),
             text(status.reason),
             number(Some(status.operations.round())),
             maybe_text(
