@@ -134,6 +134,7 @@ impl Engine {
         let tuning = Tuning::new(&options)?;
         tuning.check_log(&data)?;
         let mut db_options = tuning.database_options();
+        tuning.limit(&mut db_options);
         tuning.apply(&mut db_options);
         let began = Instant::now();
         let db = loop {

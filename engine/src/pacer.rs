@@ -65,7 +65,7 @@ pub struct GovernorStatus {
     pub rate: u64,
     /// Bytes per second at which dropped files are freed; 0 while reclaim is paused.
     pub deletion_rate: u64,
-    /// Bytes per second at which RocksDB flushes and compacts by itself; `None` for no limit. Not of a database that a host opened.
+    /// Bytes per second at which RocksDB flushes and compacts by itself; `None` for no limit, and in a database that a host opened.
     pub compaction_rate: Option<u64>,
     /// Why background work goes as fast as it does, for people: `foreground read p99 1.31x of baseline, above 1.10x`.
     pub reason: String,

@@ -52,6 +52,7 @@ pub struct Tuning {
     cache: Cache,
     file_manager: FileManager,
     limiter: RateLimiter,
+    limited: std::sync::atomic::AtomicBool,
     applied: std::sync::atomic::AtomicBool,
 }
 
@@ -80,6 +81,7 @@ impl Tuning {
             cache,
             file_manager,
             limiter: RateLimiter::new()?,
+            limited: false.into(),
             applied: false.into(),
         })
     }
@@ -143,10 +145,19 @@ impl Tuning {
         self.file_manager.set_pace(bytes_per_second, step_bytes, rest);
     }
 
-    /// Changes the rate at which a database that we opened ourselves flushes and compacts, `None` for no limit. A host's has the limiter that the
-    /// host gave it.
-    pub(crate) fn set_compaction_rate(&self, bytes_per_second: Option<u64>) {
+    /// Makes a database that we open ourselves flush and compact at the rate of [`Tuning::set_compaction_rate`]. A host's has the limiter that
+    /// the host gave it.
+    pub(crate) fn limit(&self, db: &mut RocksOptions) {
+        self.limiter.attach(db);
+        self.limited.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Changes the rate at which the database flushes and compacts, `None` for no limit. Answers the rate that it has now, as far as it is
+    /// ours to say.
+    pub(crate) fn set_compaction_rate(&self, bytes_per_second: Option<u64>) -> Option<u64> {
         self.limiter.set(bytes_per_second);
+        let is_limited = self.limited.load(std::sync::atomic::Ordering::Relaxed);
+        bytes_per_second.filter(|_| is_limited)
     }
 
     /// Bytes of what was written to a family that are in memory before they go to a sorted file.
@@ -183,7 +194,6 @@ impl Tuning {
         db.set_max_manifest_file_size(MANIFEST_BYTES);
         db.set_max_log_file_size(LOG_BYTES);
         db.set_keep_log_file_num(4);
-        self.limiter.attach(&mut db);
         if options.small {
             db.set_max_file_opening_threads(1);
             // What is preallocated of MANIFEST and log is memory at once where a test has its store in memory: 78 MiB
@@ -275,10 +285,15 @@ mod tests {
     #[test]
     fn a_flush_waits_for_the_limiter_and_goes_on_once_there_is_no_limit() {
         let folder = tempfile::tempdir().unwrap();
-        let tuning = Tuning::new(&Options::small(folder.path())).unwrap();
-        let options = tuning.database_options();
-        let data = folder.path().join("data");
-        let db = DB::open_cf_descriptors(&options, data, tuning.families()).unwrap();
+        let open = |name: &str| {
+            let tuning = Tuning::new(&Options::small(folder.path().join(name))).unwrap();
+            let mut options = tuning.database_options();
+            tuning.limit(&mut options);
+            let data = folder.path().join(name);
+            let db = DB::open_cf_descriptors(&options, data, tuning.families()).unwrap();
+            (db, tuning)
+        };
+        let ((db, tuning), (other, _other_tuning)) = (open("slow"), open("other"));
         let rows = handle(&db, Family::Rows).unwrap();
         tuning.set_compaction_rate(Some(1));
         // Less than a buffer, and nothing that a compression would find twice.
@@ -289,6 +304,10 @@ mod tests {
         std::thread::scope(|scope| {
             let flush = scope.spawn(|| db.flush_cf(&rows));
             std::thread::sleep(std::time::Duration::from_millis(200));
+            // Nor does it keep another database of the process waiting.
+            let others = handle(&other, Family::Rows).unwrap();
+            other.put_cf(&others, b"key", b"value").unwrap();
+            other.flush_cf(&others).unwrap();
             assert!(!flush.is_finished());
             tuning.set_compaction_rate(None);
             flush.join().unwrap().unwrap();

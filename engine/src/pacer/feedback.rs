@@ -168,7 +168,7 @@ impl Watch {
         } else {
             None
         };
-        engine.tuning().set_compaction_rate(compaction_rate);
+        let compaction_rate = engine.tuning().set_compaction_rate(compaction_rate);
         let mut decision = self.calculator.decide(&limits, &signals, now - self.start);
         if limits.rate_max > 0 && !decision.reclaim_first {
             // RocksDB frees files on a thread of its own, which cannot wait for the budget.
